@@ -1,0 +1,14 @@
+"""Times: RFC 3339 UTC on the wire, epoch milliseconds in Kafka."""
+
+from datetime import UTC, datetime
+
+
+def rfc3339(epoch_ms: int) -> str:
+    """Return ``epoch_ms`` (milliseconds since 1970) as RFC 3339 UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_ms % 1000:03d}Z"
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Return an aware ``moment`` as milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,105 @@
+"""The topic table, the dead letter's headers, and Kafka's default partitioner."""
+
+from dataclasses import dataclass
+
+DAY_MS = 24 * 60 * 60 * 1000
+COMMAND_MEMORY_MS = 7 * DAY_MS
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic's full name, partition count and the configuration it must have."""
+
+    name: str
+    partitions: int
+    config: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The six topics. ``control`` counts commands, events, state; ``data`` requests, responses."""
+
+    prefix: str = "baton."
+    control: int = 4
+    data: int = 4
+
+    @property
+    def commands(self) -> Topic:
+        """Commands, keyed by space. The broker's clock stamps them: no producer's can expire us."""
+        return self._deleted("commands", self.control, 7, (("message.timestamp.type", "LogAppendTime"),))
+
+    @property
+    def events(self) -> Topic:
+        """Events: kept for ever."""
+        config = (("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1"))
+        return Topic(f"{self.prefix}events", self.control, config)
+
+    @property
+    def state(self) -> Topic:
+        """The deployment state table."""
+        return Topic(f"{self.prefix}state", self.control, (("cleanup.policy", "compact"),))
+
+    @property
+    def requests(self) -> Topic:
+        """Scoring requests."""
+        return self._deleted("requests", self.data, 7)
+
+    @property
+    def responses(self) -> Topic:
+        """Scoring responses, each on its request's partition number."""
+        return self._deleted("responses", self.data, 7)
+
+    @property
+    def dead_letters(self) -> Topic:
+        """Records that no answer could be given to, untouched."""
+        return self._deleted("dead-letters", 1, 30)
+
+    def all(self) -> tuple[Topic, ...]:
+        """Return every topic."""
+        return (
+            self.commands,
+            self.events,
+            self.state,
+            self.requests,
+            self.responses,
+            self.dead_letters,
+        )
+
+    def _deleted(self, name: str, partitions: int, days: int, more: Pairs = ()) -> Topic:
+        config = (("cleanup.policy", "delete"), ("retention.ms", str(days * DAY_MS)), *more)
+        return Topic(f"{self.prefix}{name}", partitions, config)
+
+
+def dead_letter_headers(
+    *, topic: str, partition: int, offset: int, at: str, reason: str
+) -> list[tuple[str, bytes]]:
+    """Return the headers that say where a dead letter came from, when and why."""
+    return [
+        ("dead-letter-topic", topic.encode()),
+        ("dead-letter-partition", str(partition).encode()),
+        ("dead-letter-offset", str(offset).encode()),
+        ("dead-letter-time", at.encode()),
+        ("dead-letter-reason", reason.encode()),
+    ]
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's 32-bit murmur2 of ``data`` (org.apache.kafka.common.utils.Utils.murmur2)."""
+    m, mask, length = 0x5BD1E995, 0xFFFFFFFF, len(data)
+    h = (0x9747B28C ^ length) & mask
+    whole = length & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        k = (k ^ (k >> 24)) * m & mask
+        h = (h * m & mask) ^ k
+    if length & 3:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ (h >> 13)) * m & mask
+    return h ^ (h >> 15)
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """Return the partition that Java's and aiokafka's default partitioner give to ``key``."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
