@@ -51,9 +51,11 @@ class InputSchema(_Part):
     @model_validator(mode="after")
     def _names_are_unique(self) -> "InputSchema":
         names = [field.name for field in self.fields]
-        repeated = sorted({name for name in names if names.count(name) > 1}) if (
-            len(set(names)) < len(names)
-        ) else []
+        repeated = (
+            sorted({name for name in names if names.count(name) > 1})
+            if (len(set(names)) < len(names))
+            else []
+        )
         if repeated:
             raise ValueError(f"field names repeat: {', '.join(repeated)}")
         return self

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 DAY_MS = 24 * 60 * 60 * 1000
 COMMAND_MEMORY_MS = 7 * DAY_MS
 
+# A record of a change holds two manifests, each as large as a command may be (1 MiB): the answer to
+# an accepted command always fits.
+LARGE = ("max.message.bytes", str(8 * 1024 * 1024))
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -28,18 +32,25 @@ class Topics:
     @property
     def commands(self) -> Topic:
         """Commands, keyed by space. The broker's clock stamps them: no producer's can expire us."""
-        return self._deleted("commands", self.control, 7, (("message.timestamp.type", "LogAppendTime"),))
+        return self._deleted(
+            "commands", self.control, 7, (("message.timestamp.type", "LogAppendTime"),)
+        )
 
     @property
     def events(self) -> Topic:
         """Events: kept for ever."""
-        config = (("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1"))
+        config = (
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "-1"),
+            LARGE,
+        )
         return Topic(f"{self.prefix}events", self.control, config)
 
     @property
     def state(self) -> Topic:
         """The deployment state table."""
-        return Topic(f"{self.prefix}state", self.control, (("cleanup.policy", "compact"),))
+        return Topic(f"{self.prefix}state", self.control, (("cleanup.policy", "compact"), LARGE))
 
     @property
     def requests(self) -> Topic:
@@ -54,7 +65,7 @@ class Topics:
     @property
     def dead_letters(self) -> Topic:
         """Records that no answer could be given to, untouched."""
-        return self._deleted("dead-letters", 1, 30)
+        return self._deleted("dead-letters", 1, 30, (LARGE,))
 
     def all(self) -> tuple[Topic, ...]:
         """Return every topic."""

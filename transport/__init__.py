@@ -1,0 +1,1 @@
+"""Kafka: settings, topics, fenced producer, state view, and a broker for a laptop."""

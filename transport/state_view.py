@@ -1,0 +1,152 @@
+"""A view of the state table: follows the compacted topic, and knows when it is current."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
+
+# How often a waiter looks at the positions. Transaction markers move them without giving records,
+# so there is nothing to be woken by.
+POLL_S = 0.001
+POLL_TIMEOUT_MS = 1000
+CATCH_UP_TIMEOUT_S = 30.0
+
+OnChange = Callable[[str, bytes | None], None]
+
+
+class StateView:
+    """The newest record under each key of the state topic, of all its partitions or of some.
+
+    Group-less and read_committed. ``cursors`` holds the cursor record of each partition.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        partitions: Sequence[int] | None = None,
+        *,
+        on_change: OnChange | None = None,
+    ) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._on_change = on_change
+        self._values: dict[str, bytes] = {}
+        self._where: dict[str, int] = {}
+        self._deployments: dict[str, DeploymentRecord] = {}
+        self.cursors: dict[int, bytes] = {}
+        self._assignment: list[TopicPartition] = []
+        self._follower: asyncio.Task[None] | None = None
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            # Commands' transactions end every few milliseconds: a retry must not cost 100 ms.
+            retry_backoff_ms=5,
+        )
+        # end_offsets of a consumer that also fetches waits behind its long poll (measured: 500 ms).
+        # Left at read_uncommitted: it must see the high watermark, not the last stable offset.
+        self._fence = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers, enable_auto_commit=False
+        )
+
+    async def start(self) -> None:
+        """Read the table to its present end, then follow it."""
+        await self._consumer.start()
+        await self._fence.start()
+        partitions = self._partitions
+        if partitions is None:
+            partitions = sorted(await _partitions_of(self._consumer, self._topic))
+        self._assignment = [TopicPartition(self._topic, partition) for partition in partitions]
+        self._consumer.assign(self._assignment)
+        await self._consumer.seek_to_beginning(*self._assignment)
+        self._follower = asyncio.create_task(self._follow())
+        await self.catch_up()
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+        await self._consumer.stop()
+        await self._fence.stop()
+
+    async def catch_up(self, timeout_s: float = CATCH_UP_TIMEOUT_S) -> None:
+        """Wait until the view holds all that was in the table when this was called.
+
+        The high-watermark fence: what a client saw in an event before this call is in the view
+        after it. Raises TimeoutError, and whatever ended the follower.
+        """
+        async with asyncio.timeout(timeout_s):
+            ends = await self._fence.end_offsets(self._assignment)
+            for partition, end in ends.items():
+                while await self._consumer.position(partition) < end:
+                    self._raise_if_ended()
+                    await asyncio.sleep(POLL_S)
+        self._raise_if_ended()
+
+    def get(self, key: str) -> bytes | None:
+        """Return the record under ``key``, or None."""
+        return self._values.get(key)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Iterate over a copy of all keys and records but the cursors."""
+        return iter(list(self._values.items()))
+
+    def partition_of(self, key: str) -> int | None:
+        """Return the partition that holds ``key``, or None."""
+        return self._where.get(key)
+
+    def deployment(self, deployment_id: str) -> DeploymentRecord | None:
+        """Return the deployment's record, or None. Decoded once for each change."""
+        key = record_key("deployment", deployment_id)
+        record = self._deployments.get(key)
+        if record is None and (value := self._values.get(key)) is not None:
+            record = self._deployments[key] = DeploymentRecord.model_validate_json(value)
+        return record
+
+    async def _follow(self) -> None:
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)
+            # No await from here to the end: the position already counts these records as read.
+            for partition, records in batches.items():
+                for record in records:
+                    self._apply(partition.partition, record.key.decode(), record.value)
+
+    def _apply(self, partition: int, key: str, value: bytes | None) -> None:
+        if key == CURSOR_KEY:
+            if value is not None:
+                self.cursors[partition] = value
+            return
+        self._deployments.pop(key, None)
+        if value is None:
+            self._values.pop(key, None)
+            self._where.pop(key, None)
+        else:
+            self._values[key] = value
+            self._where[key] = partition
+        if self._on_change is not None:
+            self._on_change(key, value)
+
+    def _raise_if_ended(self) -> None:
+        if self._follower is not None and self._follower.done():
+            self._follower.result()
+            raise RuntimeError("the state view was stopped")
+
+
+async def _partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    # force_metadata_update is how a consumer without a subscription learns of a topic.
+    while not (partitions := consumer.partitions_for_topic(topic)):
+        with contextlib.suppress(KafkaError):
+            await consumer._client.fetch_all_metadata()  # noqa: SLF001 - aiokafka has no public way
+            partitions = consumer._client.cluster.partitions_for_topic(topic)  # noqa: SLF001
+        if partitions:
+            break
+        await asyncio.sleep(0.05)
+    return set(partitions)
