@@ -107,7 +107,7 @@ class DeploymentRecord(_Record):
 
 
 class Trial(_Record):
-    """A dry run under verification: kept with its command so that a crash cannot lose the answer."""
+    """A dry run under verification: kept with its command, so that a crash loses no answer."""
 
     deployment_id: str
     asset: DeployedAsset

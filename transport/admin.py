@@ -106,6 +106,6 @@ async def _check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:
     for key, expected in topic.config:
         if key in binding and values.get(key) != expected:
             raise TopicError(
-                f"topic {topic.name} has {key}={values.get(key)}, Baton needs {expected}: alter the "
-                "topic, or use another BATON_TOPIC_PREFIX"
+                f"topic {topic.name} has {key}={values.get(key)}, Baton needs {expected}: alter "
+                "the topic, or use another BATON_TOPIC_PREFIX"
             )

@@ -28,7 +28,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.bootstrap_servers:
             raise SettingsError(
-                "no Kafka given: set BATON_BOOTSTRAP_SERVERS to host:port, or run `baton up` for one"
+                "no Kafka given: set BATON_BOOTSTRAP_SERVERS to host:port, or run `baton up`"
             )
         if not self.store:
             object.__setattr__(self, "store", (str(DEFAULT_STORE.absolute()),))
@@ -50,9 +50,9 @@ class Settings:
         settings = cls(
             bootstrap_servers=overrides.get("bootstrap_servers")
             or environ.get("BATON_BOOTSTRAP_SERVERS", ""),
-            topic_prefix=environ.get("BATON_TOPIC_PREFIX", cls.topic_prefix),
+            topic_prefix=environ.get("BATON_TOPIC_PREFIX", "baton."),
             store=_roots(environ.get("BATON_STORE", "")),
-            app=environ.get("BATON_APP", cls.app),
+            app=environ.get("BATON_APP", "baton"),
         )
         return replace(
             settings,
