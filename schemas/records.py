@@ -70,6 +70,7 @@ class Pending(_Record):
     saga: Saga
     asset: DeployedAsset
     command_id: str
+    command_source: str
     command_key: str
     command_type: str
     actor: str | None = None
@@ -109,6 +110,7 @@ class DeploymentRecord(_Record):
 class Trial(_Record):
     """A dry run under verification: kept with its command, so that a crash loses no answer."""
 
+    command_key: str
     deployment_id: str
     asset: DeployedAsset
     actor: str | None = None

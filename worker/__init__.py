@@ -1,0 +1,1 @@
+"""The control plane: validates commands, keeps the deployment state table, writes the audit log."""

@@ -1,0 +1,48 @@
+"""``python -m worker``: run one control-plane worker, configured by ``BATON_*`` variables."""
+
+import asyncio
+import logging
+import os
+import sys
+
+from schemas.errors import BatonError
+from transport.admin import wait_for_broker
+from worker.app import build_app, prepare
+from worker.settings import WorkerSettings
+
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+BROKER_TIMEOUT_S = 60.0
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
+    logging.basicConfig(
+        level=os.environ.get("BATON_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    # Faust and aiokafka report each rebalance step: their warnings are what an operator needs.
+    for noisy in ("faust", "mode", "aiokafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        settings = WorkerSettings.from_env(os.environ)
+        asyncio.run(_prepared(settings))
+    except (BatonError, TimeoutError) as error:
+        sys.stderr.write(f"baton worker: {error}\n")
+        sys.exit(EXIT_CONFIG)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app = build_app(settings)
+    worker = app.Worker(
+        loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
+    )
+    worker.execute_from_commandline()
+
+
+async def _prepared(settings: WorkerSettings) -> None:
+    await wait_for_broker(settings.kafka.bootstrap_servers, BROKER_TIMEOUT_S)
+    await prepare(settings)
+
+
+if __name__ == "__main__":
+    main()

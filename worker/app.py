@@ -1,0 +1,133 @@
+"""The control plane, wired: a Faust app whose one agent hands commands to partition owners."""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from artifacts.runtime import runtime_frameworks
+from artifacts.verify import Verifier
+from transport.admin import ensure_topics
+from worker.control_plane import ControlPlane
+from worker.faust_driver import read_committed
+from worker.inbox import CommandMessage
+from worker.lifecycle.rules import Rules
+from worker.owner import Duties
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+# A dead worker's partitions are taken over after this long (measured with these values: 10 s).
+SESSION_TIMEOUT_S = 10.0
+HEARTBEAT_S = 2.0
+# One transaction takes up to this many commands, waiting at most so long for more of them.
+BATCH = 500
+GATHER_S = 0.01
+EXIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
+
+
+def end_process(error: BaseException) -> None:
+    """Log ``error`` and end the process: an exception must not acknowledge a command."""
+    log.critical("the worker cannot go on and ends, to be restarted: %r", error, exc_info=error)
+    logging.shutdown()
+    os._exit(EXIT_FAILED)
+
+
+def build_app(settings: WorkerSettings) -> faust.App:
+    """Return the Faust app of the control plane."""
+    kafka = settings.kafka
+    commands = kafka.topics.commands
+    verifier = Verifier(
+        kafka.store,
+        time_limit_s=settings.verify_time_limit_s,
+        memory_limit_bytes=settings.verify_memory_limit_bytes,
+    )
+    rules = Rules(
+        frameworks=runtime_frameworks(),
+        allowed_versions=frozenset(settings.allowed_versions),
+        roots=kafka.store,
+        update_deadline_ms=settings.update_deadline_ms,
+    )
+    plane = ControlPlane(Duties(kafka, rules, verifier, end_process))
+    url = f"kafka://{kafka.bootstrap_servers.replace(',', ';kafka://')}"
+    app = faust.App(
+        f"{kafka.app}-worker",
+        broker=url,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+        topic_disable_leader=True,
+        datadir=Path(tempfile.gettempdir()) / f"{kafka.app}-faust",
+        stream_wait_empty=False,
+    )
+    read_committed(app, url)
+    topic = app.topic(
+        commands.name,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        internal=False,
+    )
+
+    @app.agent(topic, concurrency=1, name="commands")
+    async def apply_commands(stream: Any) -> AsyncIterator[None]:  # noqa: ANN401 - Faust's stream
+        async for events in stream.take_events(BATCH, within=GATHER_S):
+            try:
+                # Shielded: a rebalance may cancel the agent, never a running transaction.
+                await asyncio.shield(plane.apply([_message(event.message) for event in events]))
+            except Exception as error:  # noqa: BLE001 - one that leaves the agent loses the batch
+                end_process(error)
+            yield
+
+    @app.on_before_configured.connect
+    def _quiet(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal
+        del sender
+
+    @app.on_partitions_revoked.connect
+    async def _revoked(sender: Any, revoked: set[Any], **_: Any) -> None:  # noqa: ANN401
+        del sender
+        await plane.revoke([tp.partition for tp in revoked if tp.topic == commands.name])
+
+    @app.on_partitions_assigned.connect
+    async def _assigned(sender: Any, assigned: set[Any], **_: Any) -> None:  # noqa: ANN401
+        del sender
+        plane.assign([tp.partition for tp in assigned if tp.topic == commands.name])
+        asyncio.create_task(_announce(plane, settings))  # noqa: RUF006 - it ends by itself
+
+    @app.on_before_shutdown.connect
+    async def _closing(sender: Any, **_: Any) -> None:  # noqa: ANN401
+        del sender
+        await plane.close()
+        await verifier.stop()
+
+    return app
+
+
+async def prepare(settings: WorkerSettings) -> None:
+    """Create or check the topics before the app starts."""
+    await ensure_topics(settings.kafka.bootstrap_servers, settings.kafka.topics)
+
+
+def _message(message: Any) -> CommandMessage:  # noqa: ANN401 - Faust's message
+    return CommandMessage(
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.key,
+        message.value,
+        tuple(message.headers or ()),
+    )
+
+
+async def _announce(plane: ControlPlane, settings: WorkerSettings) -> None:
+    await plane.ready()
+    log.info("worker ready")
+    if settings.ready_file is not None:
+        settings.ready_file.touch()

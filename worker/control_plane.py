@@ -1,0 +1,122 @@
+"""The control plane of one process: an owner for each commands partition it is assigned."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from worker.inbox import CommandMessage
+from worker.owner import Duties, PartitionOwner
+
+log = logging.getLogger(__name__)
+
+# Commands read at once from a backlog: bounds memory and the length of a transaction.
+BACKLOG_BATCH = 2000
+POLL_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Ownership:
+    owner: PartitionOwner
+    built: asyncio.Task[None]
+
+
+class ControlPlane:
+    """Builds owners at assignment, drops them at revocation, and hands each its commands."""
+
+    def __init__(self, duties: Duties) -> None:
+        self._duties = duties
+        self._owned: dict[int, _Ownership] = {}
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Start owning ``partitions``; their pending updates go on without waiting for a command."""
+        for partition in partitions:
+            if partition not in self._owned:
+                owner = PartitionOwner(self._duties, partition)
+                self._owned[partition] = _Ownership(owner, asyncio.create_task(self._build(owner)))
+
+    async def revoke(self, partitions: Iterable[int]) -> None:
+        """Stop owning ``partitions``, once their running transactions have ended."""
+        dropped = [self._owned.pop(partition, None) for partition in list(partitions)]
+        await asyncio.gather(*(_end(ownership) for ownership in dropped if ownership is not None))
+
+    async def close(self) -> None:
+        """Stop owning everything."""
+        await self.revoke(self._owned)
+
+    async def ready(self) -> None:
+        """Wait until an owner stands for every assigned partition."""
+        await asyncio.gather(*(asyncio.shield(held.built) for held in self._owned.values()))
+
+    async def apply(self, messages: Sequence[CommandMessage]) -> None:
+        """Apply a batch of commands of any partitions, each partition's part in one transaction.
+
+        What this process does not own (any more, or yet) is left to the partition's owner, which
+        starts from its own cursor.
+        """
+        by_partition: dict[int, list[CommandMessage]] = {}
+        for message in messages:
+            by_partition.setdefault(message.partition, []).append(message)
+        await asyncio.gather(
+            *(self._apply(partition, batch) for partition, batch in by_partition.items())
+        )
+
+    async def _apply(self, partition: int, batch: list[CommandMessage]) -> None:
+        held = self._owned.get(partition)
+        if held is None:
+            return
+        await asyncio.shield(held.built)
+        await held.owner.apply(batch)
+
+    async def _build(self, owner: PartitionOwner) -> None:
+        try:
+            await owner.start()
+            await self._work_off(owner)
+        except Exception as error:
+            self._duties.on_failure(error)
+            raise
+
+    async def _work_off(self, owner: PartitionOwner) -> None:
+        """Apply what the log holds behind the owner's cursor.
+
+        Faust's committed offsets are only a hint: they run ahead when a rebalance cancels a batch
+        that it then acknowledges. So the log between the cursor and its end is read here, and what
+        Faust delivers of it again is skipped.
+        """
+        settings = self._duties.settings
+        where = TopicPartition(settings.topics.commands.name, owner.partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.bootstrap_servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            # What retention has already removed cannot be asked for.
+            auto_offset_reset="earliest",
+            max_poll_records=BACKLOG_BATCH,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([where])
+            end = (await consumer.end_offsets([where]))[where]
+            if owner.offset + 1 >= end:
+                return
+            consumer.seek(where, owner.offset + 1)
+            while not owner.closed and await consumer.position(where) < end:
+                for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                    await owner.apply(
+                        [
+                            CommandMessage(
+                                r.partition, r.offset, r.timestamp, r.key, r.value, r.headers
+                            )
+                            for r in records
+                        ]
+                    )
+        finally:
+            await consumer.stop()
+
+
+async def _end(held: _Ownership) -> None:
+    held.owner.abandon()
+    await asyncio.wait([held.built])
+    await held.owner.close()

@@ -1,0 +1,37 @@
+"""Commands as they come: one record of the commands topic, and where it belongs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.cloudevents import CloudEvent
+from schemas.topics import partition_for
+
+
+@dataclass(frozen=True, slots=True)
+class CommandMessage:
+    """One record of the commands topic. ``timestamp_ms`` is the broker's clock."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = field(default=())
+
+
+def home_partition(event: CloudEvent, message: CommandMessage, partitions: int) -> int:
+    """Return the partition whose owner decides this command: murmur2 of its space.
+
+    A command that names no space has no home but where it is.
+    """
+    space = space_of(event.data)
+    if space is None:
+        return message.partition
+    return partition_for(space.encode(), partitions)
+
+
+def space_of(data: Any) -> str | None:  # noqa: ANN401 - anything a JSON body can be
+    """Return the space that a command's data names, or None."""
+    space = data.get("space_id") if isinstance(data, dict) else None
+    return space if isinstance(space, str) else None

@@ -1,0 +1,73 @@
+"""A command as the rules see it, and how one is read from a CloudEvent."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from schemas.checks import Check
+from schemas.cloudevents import CloudEvent
+from schemas.commands import COMMANDS, CommandData, command_name
+from schemas.ids import command_key
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A decoded command. ``source`` + ``id`` are its identity, ``key`` a digest of both."""
+
+    source: str
+    id: str
+    type: str
+    actor: str | None
+    data: CommandData
+
+    @property
+    def key(self) -> str:
+        """The identity under which its outcome is remembered."""
+        return command_key(self.source, self.id)
+
+
+class InvalidCommandError(Exception):
+    """A command that does not fit its schema; ``checks`` has one entry a fault."""
+
+    def __init__(self, message: str, checks: tuple[Check, ...]) -> None:
+        super().__init__(message)
+        self.checks = checks
+
+
+def parse_command(event: CloudEvent) -> Command:
+    """Read the command in ``event``. Raises InvalidCommandError naming each field at fault."""
+    name = command_name(event.type)
+    if name is None:
+        known = ", ".join(COMMANDS)
+        check = Check(
+            name="type",
+            passed=False,
+            expected=known,
+            actual=event.type,
+            hint="the CloudEvents type of a command is baton.command.<name>.v1",
+        )
+        raise InvalidCommandError(f"unknown command type {event.type!r}", (check,))
+    try:
+        data = COMMANDS[name].model_validate(event.data)
+    except ValidationError as error:
+        checks = tuple(
+            Check(
+                name=".".join(str(part) for part in fault["loc"]) or "data",
+                passed=False,
+                expected=fault["msg"],
+                actual=_shown(fault["input"]),
+                hint="unknown fields are refused, so that a typo is not silently ignored"
+                if fault["type"] == "extra_forbidden"
+                else "",
+            )
+            for fault in error.errors(include_url=False, include_context=False)
+        )
+        fields = ", ".join(check.name for check in checks)
+        raise InvalidCommandError(f"{name}: invalid field(s): {fields}", checks) from None
+    return Command(event.source, event.id, event.type, event.attributes.get("actor"), data)
+
+
+def _shown(value: object) -> str:
+    # The audit log keeps this for ever: enough to recognise the value, not all of a huge one.
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,0 +1,164 @@
+"""How a verification ends: the owner applies its outcome, which never travels as a command."""
+
+from schemas.checks import Check
+from schemas.events import AssetAt, Event, EventData, EventName
+from schemas.records import (
+    CommandRecord,
+    DeploymentRecord,
+    HistoryEntry,
+    Pending,
+    Saga,
+    Status,
+    record_key,
+)
+from schemas.times import rfc3339
+from schemas.topics import COMMAND_MEMORY_MS
+from worker.lifecycle.decide import NOTHING, Decision
+from worker.lifecycle.view import View, Work
+
+HISTORY = 20
+# Tombstones a transaction may carry besides its commands.
+EXPIRED_AT_ONCE = 1000
+
+_ENDINGS = {
+    Saga.CREATE: EventName.DEPLOYMENT_CREATED,
+    Saga.REPLACE: EventName.DEPLOYMENT_UPDATED,
+    Saga.ROLLBACK: EventName.DEPLOYMENT_ROLLED_BACK,
+}
+
+
+def conclude(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> Decision:
+    """Apply the verification of ``work``: all checks passed, or the old asset goes on serving.
+
+    Decides nothing where that very change is no longer pending.
+    """
+    if work.kind == "trial":
+        return _conclude_trial(view, work, checks, now_ms)
+    record = view.deployment(work.id)
+    pending = None if record is None else record.pending
+    if record is None or pending is None or pending.command_key != work.command_key:
+        return NOTHING
+    passed = all(check.passed for check in checks)
+    now = rfc3339(now_ms)
+    updated = _switched(record, pending, now) if passed else _kept(record, now)
+    event = Event(
+        name=_ENDINGS[pending.saga] if passed else EventName.UPDATE_FAILED,
+        subject=record_key("deployment", record.deployment_id),
+        time=now,
+        causation_source=pending.command_source,
+        data=EventData(
+            space_id=record.space_id,
+            command_id=pending.command_id,
+            command_type=pending.command_type,
+            actor=pending.actor,
+            deployment_id=record.deployment_id,
+            name=record.name,
+            status=updated.status.value,
+            revision=updated.revision,
+            before=None
+            if record.asset is None
+            else AssetAt(asset_id=record.asset.asset_id, revision=record.revision),
+            after=AssetAt(asset_id=pending.asset.asset_id, revision=record.revision + 1),
+            reason=pending.reason,
+            comment=pending.comment,
+            passed=passed,
+            checks=(*pending.checks, *checks),
+        ),
+    )
+    return Decision(
+        (event,),
+        (
+            (record_key("deployment", record.deployment_id), updated),
+            *_remembered(view, work.command_key, passed=passed),
+        ),
+    )
+
+
+def deadline_check(work: Work, now_ms: int) -> Check | None:
+    """Return the failed check of a verification that is past its deadline, else None."""
+    # RFC 3339 UTC of one precision: the texts sort as the times do.
+    if rfc3339(now_ms) <= work.deadline:
+        return None
+    return Check(
+        name="time_limit",
+        passed=False,
+        expected=f"verified by {work.deadline}",
+        actual=rfc3339(now_ms),
+        hint="the change waited too long for a worker; send the command again",
+    )
+
+
+def expire(view: View, now_ms: int) -> Decision:
+    """Forget the outcomes of commands older than seven days; a bounded number at a time."""
+    gone: list[tuple[str, None]] = []
+    for key, record in view.commands():
+        young = record.at_ms > now_ms - COMMAND_MEMORY_MS
+        if young or record.trial is not None or len(gone) == EXPIRED_AT_ONCE:
+            break
+        gone.append((key, None))
+    return Decision(records=tuple(gone)) if gone else NOTHING
+
+
+def _switched(record: DeploymentRecord, pending: Pending, now: str) -> DeploymentRecord:
+    revision = record.revision + 1
+    entry = HistoryEntry(
+        revision=revision,
+        asset_id=pending.asset.asset_id,
+        at=now,
+        command_id=pending.command_id,
+    )
+    return record.model_copy(
+        update={
+            "status": Status.DEPLOYED,
+            "revision": revision,
+            "asset": pending.asset,
+            "pending": None,
+            "history": (*record.history, entry)[-HISTORY:],
+            "last_update": now,
+        }
+    )
+
+
+def _kept(record: DeploymentRecord, now: str) -> DeploymentRecord:
+    status = Status.DEPLOYED if record.asset is not None else Status.FAILED
+    return record.model_copy(update={"status": status, "pending": None, "last_update": now})
+
+
+def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> Decision:
+    remembered = view.command(work.command_key)
+    trial = None if remembered is None else remembered.trial
+    if remembered is None or trial is None:
+        return NOTHING
+    passed = all(check.passed for check in checks)
+    record = view.deployment(trial.deployment_id)
+    event = Event(
+        name=EventName.UPDATE_CHECKED,
+        subject=record_key("deployment", trial.deployment_id),
+        time=rfc3339(now_ms),
+        causation_source=remembered.source,
+        data=EventData(
+            space_id=remembered.space_id,
+            command_id=remembered.command_id,
+            command_type=remembered.command_type,
+            actor=trial.actor,
+            deployment_id=trial.deployment_id,
+            asset_id=trial.asset.asset_id,
+            status=None if record is None else record.status.value,
+            revision=None if record is None else record.revision,
+            passed=passed,
+            dry_run=True,
+            checks=(*trial.checks, *checks),
+        ),
+    )
+    return Decision((event,), _remembered(view, work.command_key, passed=passed))
+
+
+def _remembered(
+    view: View, command_key: str, *, passed: bool
+) -> tuple[tuple[str, CommandRecord], ...]:
+    # A command older than its memory has no record any more, and needs none.
+    known = view.command(command_key)
+    if known is None:
+        return ()
+    ended = known.model_copy(update={"outcome": "done" if passed else "failed", "trial": None})
+    return ((record_key("command", command_key), ended),)
