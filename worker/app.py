@@ -86,10 +86,6 @@ def build_app(settings: WorkerSettings) -> faust.App:
                 end_process(error)
             yield
 
-    @app.on_before_configured.connect
-    def _quiet(sender: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal
-        del sender
-
     @app.on_partitions_revoked.connect
     async def _revoked(sender: Any, revoked: set[Any], **_: Any) -> None:  # noqa: ANN401
         del sender

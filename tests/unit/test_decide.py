@@ -39,7 +39,7 @@ class Lab:
         self.events = []
         self.work = []
 
-    def send(self, name, *, id=None, now=NOW, **data):
+    def send(self, name, /, *, id=None, now=NOW, **data):
         event = CloudEvent(
             {
                 "specversion": "1.0",
@@ -76,7 +76,7 @@ class Lab:
         self.verified()
         return self.events[-1].data.deployment_id
 
-    def code(self, name, **data):
+    def code(self, name, /, **data):
         (event,) = self.send(name, **data).events
         assert event.name is EventName.COMMAND_REJECTED
         return event.data.code

@@ -118,7 +118,7 @@ class _Origin:
             trial=trial,
         )
 
-    def event(self, name: EventName, subject: str, **data: Any) -> Event:  # noqa: ANN401
+    def event(self, name: EventName, subject: str, /, **data: Any) -> Event:  # noqa: ANN401
         return Event(
             name=name,
             subject=subject,
