@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import faust
-
 from artifacts.runtime import runtime_frameworks
 from artifacts.verify import Verifier
+
 from transport.admin import ensure_topics
 from worker.control_plane import ControlPlane
 from worker.faust_driver import read_committed

@@ -25,8 +25,8 @@ from transport.settings import Settings
 from transport.state_view import StateView
 from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage, home_partition, space_of
-from worker.lifecycle.decide import Decision, decide, reject_invalid
 from worker.lifecycle.command import InvalidCommandError, parse_command
+from worker.lifecycle.decide import Decision, decide, reject_invalid
 from worker.lifecycle.outcome import conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work

@@ -89,9 +89,7 @@ def _body(value: bytes | None) -> dict[str, Any]:
     return body
 
 
-def _read_ids(
-    request: Request, headers: dict[str, bytes | None], body: dict[str, Any]
-) -> None:
+def _read_ids(request: Request, headers: dict[str, bytes | None], body: dict[str, Any]) -> None:
     if "inputs" in body and "input_data" not in body:
         request.codec = v2
     if not request.request_id:
@@ -113,9 +111,7 @@ def _read_ids(
         )
 
 
-def _read_limits(
-    request: Request, headers: dict[str, bytes | None], body: dict[str, Any]
-) -> None:
+def _read_limits(request: Request, headers: dict[str, bytes | None], body: dict[str, Any]) -> None:
     options = _options(body)
     request.min_revision = _whole(headers, MIN_REVISION, options, "min_revision")
     request.deadline_ms = _whole(headers, DEADLINE, options, "deadline")

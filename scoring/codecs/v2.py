@@ -16,7 +16,7 @@ _REAL = frozenset({int, float})
 _ALLOWED: dict[str, frozenset[type]] = {
     "BOOL": frozenset({bool}),
     **{f"{sign}INT{bits}": _WHOLE for sign in ("", "U") for bits in (8, 16, 32, 64)},
-    **{name: _REAL for name in ("FP16", "FP32", "FP64")},
+    **dict.fromkeys(("FP16", "FP32", "FP64"), _REAL),
     "BYTES": frozenset({str}),
 }
 _NULL = type(None)

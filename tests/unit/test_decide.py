@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from schemas.checks import Check, Code
-from schemas.commands import COMMANDS
 from schemas.cloudevents import CloudEvent
+from schemas.commands import COMMANDS
 from schemas.events import EventName
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import decide, reject_invalid

@@ -87,8 +87,7 @@ class EmbeddedKafka:
         java, jars = java_command(), kafka_jars(self._progress)
         try:
             data = self._data = self._folder()
-            if shutil.disk_usage(data).free < MIN_FREE_BYTES:
-                raise _disk_full(data)
+            _check_space(data)
             for attempt in range(PORT_ATTEMPTS):
                 self._choose_port()
                 if self._run(java, jars, data, last=attempt == PORT_ATTEMPTS - 1):
@@ -164,9 +163,9 @@ class EmbeddedKafka:
             log = data / "kafka.log"
             begin = log.stat().st_size if log.exists() else 0
             with (data / "kafka.out").open("ab") as output:
+                guard = [sys.executable, "-m", "transport.embedded.guard"]
                 self._guard = subprocess.Popen(  # noqa: S603 - our own command
-                    [sys.executable, "-m", "transport.embedded.guard"]
-                    + [str(java), "-Xmx512m", *classes, "kafka.Kafka", str(server)],
+                    [*guard, str(java), "-Xmx512m", *classes, "kafka.Kafka", str(server)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=output,
@@ -246,7 +245,8 @@ def _environment() -> dict[str, str]:
 
 
 def _format(command: list[str], server: Path, data: Path) -> None:
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # Its first character is a letter: a leading "-" would be taken for an option.
+    cluster = "K" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
     done = subprocess.run(  # noqa: S603 - our own command
         [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(server)],
         stdin=subprocess.DEVNULL,
@@ -277,6 +277,11 @@ def _lock(data: Path) -> int:
             time.sleep(POLL_S)
         else:
             return lock
+
+
+def _check_space(data: Path) -> None:
+    if shutil.disk_usage(data).free < MIN_FREE_BYTES:
+        raise _disk_full(data)
 
 
 def _disk_full(data: Path) -> EmbeddedKafkaError:

@@ -107,7 +107,8 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
 
 
 def _check(jars: Path) -> None:
-    known = dict(reversed(line.split("  ")) for line in DIGESTS.read_text().splitlines())
+    lines = (line.split() for line in DIGESTS.read_text().splitlines())
+    known = {name: digest for digest, name in lines}
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
     if wrong := sorted(name for name in known | found if known.get(name) != found.get(name)):
         raise EmbeddedKafkaError(

@@ -148,5 +148,5 @@ def _output(manifest: Manifest) -> dict[str, Any] | None:
         "task": schema.task,
         "classes": None
         if labels is None
-        else sorted((f"{type(label).__name__}:{label}" for label in labels)),
+        else sorted(f"{type(label).__name__}:{label}" for label in labels),
     }

@@ -1,0 +1,80 @@
+"""The broker for tests: BATON_BOOTSTRAP_SERVERS, else a container, else the embedded one."""
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from transport.embedded import EmbeddedKafka
+from transport.settings import Settings
+
+IMAGE = "apache/kafka:4.3.1"
+
+
+def docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    try:
+        asked = subprocess.run([docker, "info"], capture_output=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers() -> Iterator[str]:
+    if given := os.environ.get("BATON_BOOTSTRAP_SERVERS"):
+        yield given
+    elif docker_answers():
+        yield from container()
+    else:
+        with EmbeddedKafka(progress=print) as kafka:
+            yield kafka.bootstrap_servers
+
+
+def container() -> Iterator[str]:
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.waiting_utils import wait_for_logs
+
+    from transport.embedded.broker import _free_port
+
+    port = _free_port()
+    broker = (
+        DockerContainer(IMAGE)
+        .with_bind_ports(9092, port)
+        .with_env("KAFKA_NODE_ID", "1")
+        .with_env("KAFKA_PROCESS_ROLES", "broker,controller")
+        .with_env("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093")
+        .with_env("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093")
+        .with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://127.0.0.1:{port}")
+        .with_env(
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        )
+        .with_env("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER")
+        .with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
+        .with_env("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1")
+        .with_env("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
+        .with_env("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1")
+        .with_env("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0")
+    )
+    with broker:
+        wait_for_logs(broker, "Kafka Server started", timeout=60)
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def settings(bootstrap_servers, tmp_path) -> Settings:
+    """Settings with topics of their own: tests share the broker and nothing else."""
+    name = uuid.uuid4().hex[:8]
+    return Settings(
+        bootstrap_servers,
+        topic_prefix=f"t{name}.",
+        store=(str(tmp_path / "store"),),
+        app=f"t{name}",
+        control_partitions=2,
+        data_partitions=2,
+    )
