@@ -31,7 +31,7 @@ class ControlPlane:
         self._owned: dict[int, _Ownership] = {}
 
     def assign(self, partitions: Iterable[int]) -> None:
-        """Start owning ``partitions``; their pending updates go on without waiting for a command."""
+        """Start owning ``partitions``; their pending updates go on at once."""
         for partition in partitions:
             if partition not in self._owned:
                 owner = PartitionOwner(self._duties, partition)

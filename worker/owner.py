@@ -10,13 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from schemas.checks import Check
 from schemas.cloudevents import CloudEvent, decode, encode
 from schemas.commands import PREFIX
 from schemas.errors import UndecodableError
-from schemas.events import Event
 from schemas.manifest import Manifest
 from schemas.records import CURSOR_KEY, CursorRecord, Record, decode_record, encode_record
 from schemas.times import rfc3339
@@ -30,6 +29,9 @@ from worker.lifecycle.decide import Decision, decide, reject_invalid
 from worker.lifecycle.outcome import conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
+
+if TYPE_CHECKING:
+    from schemas.events import Event
 
 log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ def _tensor(entry: object, index: int) -> tuple[str, int, int | None, list[Any]]
         raise invalid(
             f"shape {shape} means {shape[0] * width} values, data has {len(data)}", f"{where}.data"
         )
-    # The protocol has no missing values; null is how JSON says it, and the schema has the last word.
+    # The protocol has no missing values: null is how JSON says it, and the schema decides.
     strangers = set(map(type, data)) - _ALLOWED[datatype] - {_NULL}
     if strangers:
         kinds = ", ".join(sorted(kind.__name__ for kind in strangers))
@@ -84,7 +84,7 @@ def _tensor(entry: object, index: int) -> tuple[str, int, int | None, list[Any]]
 def encode(
     served: Served, request_id: str, results: list[Prediction], request: dict[str, int]
 ) -> dict[str, Any]:
-    """Return the answer: a ``prediction`` tensor and, where there is one, ``probability`` [n, k]."""
+    """Return the answer: a ``prediction`` tensor and, if any, ``probability`` [n, k]."""
     (result,) = results
     outputs = [_output("prediction", result.predictions)]
     if result.probabilities is not None:

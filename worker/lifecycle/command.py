@@ -26,6 +26,10 @@ class Command:
         return command_key(self.source, self.id)
 
 
+# The audit log keeps it for ever: enough to recognise the value, not all of a huge one.
+SHOWN_CHARS = 200
+
+
 class InvalidCommandError(Exception):
     """A command that does not fit its schema; ``checks`` has one entry a fault."""
 
@@ -68,6 +72,5 @@ def parse_command(event: CloudEvent) -> Command:
 
 
 def _shown(value: object) -> str:
-    # The audit log keeps this for ever: enough to recognise the value, not all of a huge one.
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

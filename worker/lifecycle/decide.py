@@ -174,7 +174,7 @@ class _Case:
             more,
         )
 
-    def decide(self) -> Decision:
+    def decide(self) -> Decision:  # noqa: PLR0911 - one for each command
         match self.command.data:
             case CreateSpace() as data:
                 return self._create_space(data)
@@ -369,13 +369,14 @@ class _Case:
     def _done(self, event: Event, key: str, record: Record) -> Decision:
         return Decision((event,), ((key, record), self.origin.remembered("done", key)))
 
-    def _begin(
+    def _begin(  # noqa: PLR0913 - a change is all of these
         self,
         record: DeploymentRecord,
         saga: Saga,
         status: Status,
         candidate: DeployedAsset,
         checks: tuple[Check, ...],
+        *,
         to_revision: int | None = None,
     ) -> Decision:
         data = self.command.data

@@ -1,4 +1,4 @@
-"""The compatibility gate: may a candidate stand where the current asset stands?"""
+"""The compatibility gate: whether a candidate may stand where the current asset stands."""
 
 from typing import Any
 
