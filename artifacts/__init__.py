@@ -1,0 +1,1 @@
+"""Model files: store, digest, schema inference, loading and verification."""
