@@ -1,5 +1,6 @@
 """Rows of JSON values to what an estimator reads, by the input schema. The hot path of scoring."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
@@ -108,16 +109,10 @@ class Layout:
             row = next(at for at, values in enumerate(rows) if len(values) != width)
             raise FieldError(f"a row has {len(rows[row])} values, not {width}", None, row)
         # A set of types: one pass in C over every value.
-        if self._real and not self._as_frame:
-            if set(map(type, chain.from_iterable(rows))) <= _REAL:
-                try:
-                    flat = np.fromiter(
-                        chain.from_iterable(rows), np.float64, count=len(rows) * width
-                    )
-                except OverflowError:
-                    pass  # an integer beyond a double: the slow way names it
-                else:
-                    return flat.reshape(len(rows), width)
+        if self._real and not self._as_frame and set(map(type, chain.from_iterable(rows))) <= _REAL:
+            # An integer beyond a double overflows: the slow way below names it.
+            with contextlib.suppress(OverflowError):
+                return np.array(rows, np.float64)
         columns = [
             _column(field, values)
             for field, values in zip(self._fields, zip(*rows, strict=True), strict=True)
@@ -159,9 +154,7 @@ def _column(field: SchemaField, values: tuple[Any, ...]) -> Any:  # noqa: ANN401
         ) from None
 
 
-def _stranger(
-    field: SchemaField, values: tuple[Any, ...], allowed: frozenset[type]
-) -> FieldError:
+def _stranger(field: SchemaField, values: tuple[Any, ...], allowed: frozenset[type]) -> FieldError:
     row = next(
         at
         for at, value in enumerate(values)

@@ -64,8 +64,10 @@ def _field_type(column: "pd.Series[Any]") -> FieldType:
         return FieldType.TIMESTAMP
     if pd.api.types.is_integer_dtype(dtype):
         # Small unsigned types fit the signed ones that the schema knows.
-        return FieldType.INTEGER if np.can_cast(np.dtype(str(dtype).lower()), np.int32) else (
-            FieldType.LONG
+        return (
+            FieldType.INTEGER
+            if np.can_cast(np.dtype(str(dtype).lower()), np.int32)
+            else (FieldType.LONG)
         )
     if pd.api.types.is_float_dtype(dtype):
         return FieldType.FLOAT if str(dtype).lower() in {"float16", "float32"} else FieldType.DOUBLE

@@ -45,7 +45,7 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
     if frame.empty:
         raise ModelError("the sample has no rows: a few rows of the model's input are needed")
     schema, rows = input_schema(frame), sample_rows(frame)
-    _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)  # noqa: PD011
+    _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)
     with tempfile.TemporaryDirectory(prefix="baton-model-") as folder:
         path = Path(folder) / "model.joblib"
         joblib.dump(estimator, path)
