@@ -120,7 +120,7 @@ def _classes(manifest: Manifest, estimator: Any) -> Check:  # noqa: ANN401
     return _failed("classes", expected, actual, hint)
 
 
-def _sample(manifest: Manifest, estimator: Any) -> Check:  # noqa: ANN401
+def _sample(manifest: Manifest, estimator: Any) -> Check:  # noqa: ANN401, PLR0911 - a return a fault
     name = "sample_prediction"
     schema, sample = manifest.input_schema, manifest.sample
     if schema is None or sample is None or not sample.values:

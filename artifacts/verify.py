@@ -103,7 +103,8 @@ class Verifier:
         if zygote is None or zygote.stdin is None:
             raise ConnectionResetError("the verifier was stopped")
         job = str(uuid.uuid4())
-        answer = self._waiting[job] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[job] = answer
         order = {"id": job, "manifest": manifest.model_dump(mode="json"), **self._limits}
         try:
             zygote.stdin.write(json.dumps(order).encode() + b"\n")

@@ -77,14 +77,17 @@ def main() -> None:
                 for job in running.values():
                     _kill(job)
                 return
-        for job in running.values():
-            if not job.timed_out and time.monotonic() > job.started + job.time_limit_s:
+        for job in list(running.values()):
+            if time.monotonic() > job.started + job.time_limit_s:
+                # Not waiting for the end of its report: what it started may hold the pipe open.
                 job.timed_out = True
-                _kill(job)
+                selector.unregister(job.pipe)
+                del running[job.pipe]
+                _answer(job)
 
 
 def _patience(running: dict[int, _Job]) -> float | None:
-    ends = [job.started + job.time_limit_s for job in running.values() if not job.timed_out]
+    ends = [job.started + job.time_limit_s for job in running.values()]
     return max(0.0, min(ends) - time.monotonic()) if ends else None
 
 

@@ -6,10 +6,17 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
+
+# The machines are shared: a slow example is no failure.
+hypothesis.settings.register_profile(
+    "baton", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("baton")
 
 IMAGE = "apache/kafka:4.3.1"
 
