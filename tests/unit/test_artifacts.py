@@ -25,16 +25,13 @@ from tests.unit.models import Evil, X, Y, cases
 CASES = cases()
 
 
-# The verifying process imports scikit-learn once for all of them.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return Store([str(tmp_path_factory.mktemp("models") / "store")])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+# The verifying process imports scikit-learn once for all of them.
+@pytest_asyncio.fixture(scope="module")
 async def verifier(store):
     verifier = Verifier(store.roots, time_limit_s=2, memory_limit_bytes=1024**3)
     yield verifier
