@@ -66,8 +66,9 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> None:
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
-    # -1: the broker's own default replication factor (KIP-464).
-    new = NewTopic(topic.name, topic.partitions, -1, topic_configs=dict(topic.config))
+    new = NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config))
+    # -1: the broker's own default (KIP-464), which aiokafka's constructor refuses.
+    new.replication_factor = -1
     answer = await admin.create_topics([new])
     for name, code, *rest in answer.topic_errors:
         error = for_code(code)

@@ -22,7 +22,7 @@ def main() -> None:
         stream=sys.stderr,
     )
     # Faust and aiokafka report each rebalance step: their warnings are what an operator needs.
-    for noisy in ("faust", "mode", "aiokafka"):
+    for noisy in ("faust", "mode", "aiokafka", "worker.faust_driver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = WorkerSettings.from_env(os.environ)

@@ -87,19 +87,18 @@ def build_app(settings: WorkerSettings) -> faust.App:
             yield
 
     @app.on_partitions_revoked.connect
-    async def _revoked(sender: Any, revoked: set[Any], **_: Any) -> None:  # noqa: ANN401
-        del sender
+    async def _revoked(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
+        (revoked,) = args
         await plane.revoke([tp.partition for tp in revoked if tp.topic == commands.name])
 
     @app.on_partitions_assigned.connect
-    async def _assigned(sender: Any, assigned: set[Any], **_: Any) -> None:  # noqa: ANN401
-        del sender
+    async def _assigned(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
+        (assigned,) = args
         plane.assign([tp.partition for tp in assigned if tp.topic == commands.name])
         asyncio.create_task(_announce(plane, settings))  # noqa: RUF006 - it ends by itself
 
     @app.on_before_shutdown.connect
-    async def _closing(sender: Any, **_: Any) -> None:  # noqa: ANN401
-        del sender
+    async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
         await plane.close()
         await verifier.stop()
 

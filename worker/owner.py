@@ -178,11 +178,11 @@ class PartitionOwner:
         events = self._topics.events.name
         state = self._topics.state.name
         for sequence, event in draft.events:
-            headers, value = encode(
+            headers, data = encode(
                 event.cloudevent(partition=self.partition, sequence=sequence, topic=events)
             )
-            key = (event.data.space_id or "").encode()
-            writes.append(Write(events, self.partition, key, value, headers))
+            space = (event.data.space_id or "").encode()
+            writes.append(Write(events, self.partition, space, data, headers))
         for key, record in draft.records.items():
             body = None if record is None else encode_record(record)
             writes.append(Write(state, self.partition, key.encode(), body))
