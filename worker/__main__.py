@@ -36,6 +36,8 @@ def main() -> None:
     worker = app.Worker(
         loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
     )
+    # It draws on the terminal even when told to be quiet.
+    worker.spinner = None
     worker.execute_from_commandline()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import faust
+
 from artifacts.runtime import runtime_frameworks
 from artifacts.verify import Verifier
-
 from transport.admin import ensure_topics
 from worker.control_plane import ControlPlane
 from worker.faust_driver import read_committed
@@ -87,18 +87,18 @@ def build_app(settings: WorkerSettings) -> faust.App:
             yield
 
     @app.on_partitions_revoked.connect
-    async def _revoked(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
+    async def _revoked(_: Any, *args: Any, signal: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
         (revoked,) = args
         await plane.revoke([tp.partition for tp in revoked if tp.topic == commands.name])
 
     @app.on_partitions_assigned.connect
-    async def _assigned(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
+    async def _assigned(_: Any, *args: Any, signal: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
         (assigned,) = args
         plane.assign([tp.partition for tp in assigned if tp.topic == commands.name])
         asyncio.create_task(_announce(plane, settings))  # noqa: RUF006 - it ends by itself
 
     @app.on_before_shutdown.connect
-    async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
+    async def _closing(_: Any, *__: Any, signal: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
         await plane.close()
         await verifier.stop()
 
