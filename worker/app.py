@@ -79,11 +79,8 @@ def build_app(settings: WorkerSettings) -> faust.App:
     @app.agent(topic, concurrency=1, name="commands")
     async def apply_commands(stream: Any) -> AsyncIterator[None]:  # noqa: ANN401 - Faust's stream
         async for events in stream.take_events(BATCH, within=GATHER_S):
-            try:
-                # Shielded: a rebalance may cancel the agent, never a running transaction.
-                await asyncio.shield(plane.apply([_message(event.message) for event in events]))
-            except Exception as error:  # noqa: BLE001 - one that leaves the agent loses the batch
-                end_process(error)
+            # Shielded: a rebalance may cancel the agent, never a running transaction.
+            await asyncio.shield(_apply_or_end(plane, [_message(e.message) for e in events]))
             yield
 
     # Faust's annotation of a signal's handler fits no function: hence the ignores.
@@ -104,6 +101,13 @@ def build_app(settings: WorkerSettings) -> faust.App:
         await verifier.stop()
 
     return app
+
+
+async def _apply_or_end(plane: ControlPlane, batch: list[CommandMessage]) -> None:
+    try:
+        await plane.apply(batch)
+    except Exception as error:  # noqa: BLE001 - one that left the agent would lose the batch
+        end_process(error)
 
 
 async def prepare(settings: WorkerSettings) -> None:

@@ -1,0 +1,30 @@
+"""What people use: clients for commands, scoring and the audit log, and the ``baton`` command."""
+
+from client.audit import AuditEvent, events
+from client.commands import BatonClient, Outcome
+from client.errors import CommandRejected, OutcomeTimeout, ScoringError, UpdateFailed
+from client.scoring import ScoreRequest, ScoreResult, ScoringClient
+
+__all__ = [
+    "AuditEvent",
+    "BatonClient",
+    "CommandRejected",
+    "Outcome",
+    "OutcomeTimeout",
+    "ScoreRequest",
+    "ScoreResult",
+    "ScoringClient",
+    "ScoringError",
+    "UpdateFailed",
+    "events",
+    "save_model",
+]
+
+
+def __getattr__(name: str) -> object:
+    # scikit-learn takes a second to import, and most users of this package never save a model.
+    if name == "save_model":
+        from artifacts.save import save_model  # noqa: PLC0415 - see above
+
+        return save_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,374 @@
+"""Commands: publish one, await what became of it."""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from client.audit import AuditEvent, new_consumer, read_event
+from client.errors import CommandRejected, OutcomeTimeout, UpdateFailed
+from schemas.cloudevents import CloudEvent, encode
+from schemas.commands import PREFIX, SUFFIX
+from schemas.events import FINAL, EventName
+from schemas.manifest import Manifest
+from schemas.records import AssetRecord, DeploymentRecord, SpaceRecord, Status, decode_record
+from schemas.times import rfc3339
+from schemas.topics import partition_for
+from transport.admin import ensure_topics, wait_for_broker
+from transport.settings import Settings
+from transport.state_view import StateView
+
+BROKER_TIMEOUT_S = 10.0
+OUTCOME_TIMEOUT_S = 120.0
+POLL_MS = 500
+
+OnProgress = Callable[[AuditEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command: its final event."""
+
+    event: AuditEvent
+
+    @property
+    def name(self) -> str:
+        """The event's name, e.g. ``deployment-updated``."""
+        return self.event.name
+
+    @property
+    def command_id(self) -> str:
+        """The command's id."""
+        return self.event.command_id
+
+    @property
+    def asset_id(self) -> str:
+        """The asset it is about."""
+        return self.event.data.asset_id or ""
+
+    @property
+    def deployment_id(self) -> str:
+        """The deployment it is about."""
+        return self.event.data.deployment_id or ""
+
+    @property
+    def revision(self) -> int:
+        """The deployment's revision afterwards."""
+        return self.event.data.revision or 0
+
+
+class BatonClient:
+    """Publishes commands and awaits their outcomes; reads the deployment state table.
+
+    An ``async with`` block opens it. ``source`` names the program, ``actor`` the person who asks
+    (by default user@host). Every command may be given a ``command_id``: sent twice, it is applied
+    once. Every command raises CommandRejected where it is refused, UpdateFailed where a candidate
+    fails its verification, and OutcomeTimeout where no outcome comes within ``timeout_s``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        source: str = "/baton/client",
+        actor: str | None = None,
+        timeout_s: float = OUTCOME_TIMEOUT_S,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self._settings = settings or Settings.from_env(os.environ)
+        self._topics = self._settings.topics
+        self._source = source
+        self._actor = actor or _whoami()
+        self._timeout_s = timeout_s
+        self._on_progress = on_progress
+        self._waiting: dict[str, asyncio.Future[AuditEvent]] = {}
+        self._follower: asyncio.Task[None] | None = None
+        self._view: StateView | None = None
+        self._viewing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        servers = self._settings.bootstrap_servers
+        await wait_for_broker(servers, BROKER_TIMEOUT_S)
+        await ensure_topics(servers, self._topics)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=servers, enable_idempotence=True, max_request_size=8 * 1024**2
+        )
+        await self._producer.start()
+        self._consumer = new_consumer(self._settings)
+        await self._consumer.start()
+        topic = self._topics.events
+        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        self._consumer.assign(where)
+        # Before the first command is sent: no outcome can be missed.
+        for partition, end in (await self._consumer.end_offsets(where)).items():
+            self._consumer.seek(partition, end)
+        self._follower = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+        await self._consumer.stop()
+        await self._producer.stop()
+        if self._view is not None:
+            await self._view.stop()
+
+    async def create_space(
+        self,
+        space_id: str,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Create a deployment space."""
+        data = {"space_id": space_id, "name": name or space_id, "description": description}
+        return await self.send("create-space", data, command_id)
+
+    async def promote_asset(
+        self,
+        space_id: str,
+        manifest: Manifest,
+        asset_id: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Copy a model's manifest into a space; the outcome has the asset's ID."""
+        written = manifest.model_dump(mode="json", exclude_none=True)
+        data = {"space_id": space_id, "asset_id": asset_id, "manifest": written}
+        return await self.send("promote-asset", data, command_id)
+
+    async def create_deployment(
+        self,
+        space_id: str,
+        asset_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Deploy an asset; the outcome has the deployment's ID, which never changes."""
+        data = {
+            "space_id": space_id,
+            "asset_id": asset_id,
+            "name": name,
+            "description": description,
+        }
+        return await self.send("create-deployment", data, command_id)
+
+    async def replace_asset(  # noqa: PLR0913 - the command's own fields
+        self,
+        space_id: str,
+        deployment_id: str,
+        asset_id: str,
+        *,
+        expected_revision: int | None = None,
+        reason: str | None = None,
+        comment: str | None = None,
+        compatibility: str = "exact",
+        allow_output_change: bool = False,
+        dry_run: bool = False,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Point a deployment to another asset. A dry run reports the checks and changes nothing."""
+        data = {
+            "space_id": space_id,
+            "deployment_id": deployment_id,
+            "asset_id": asset_id,
+            "expected_revision": expected_revision,
+            "reason": reason,
+            "comment": comment,
+            "compatibility": compatibility,
+            "allow_output_change": allow_output_change,
+            "dry_run": dry_run,
+        }
+        return await self.send("replace-asset", data, command_id)
+
+    async def rollback_deployment(  # noqa: PLR0913 - the command's own fields
+        self,
+        space_id: str,
+        deployment_id: str,
+        *,
+        to_revision: int | None = None,
+        expected_revision: int | None = None,
+        reason: str | None = None,
+        comment: str | None = None,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Go back to the asset of an earlier revision; without one, of the previous."""
+        data = {
+            "space_id": space_id,
+            "deployment_id": deployment_id,
+            "to_revision": to_revision,
+            "expected_revision": expected_revision,
+            "reason": reason,
+            "comment": comment,
+        }
+        return await self.send("rollback-deployment", data, command_id)
+
+    async def delete_deployment(
+        self,
+        space_id: str,
+        deployment_id: str,
+        *,
+        expected_revision: int | None = None,
+        command_id: str | None = None,
+    ) -> Outcome:
+        """End a deployment for good."""
+        data = {
+            "space_id": space_id,
+            "deployment_id": deployment_id,
+            "expected_revision": expected_revision,
+        }
+        return await self.send("delete-deployment", data, command_id)
+
+    async def delete_asset(
+        self, space_id: str, asset_id: str, *, command_id: str | None = None
+    ) -> Outcome:
+        """Remove an asset that no deployment uses or awaits."""
+        data = {"space_id": space_id, "asset_id": asset_id}
+        return await self.send("delete-asset", data, command_id)
+
+    async def send(self, name: str, data: dict[str, Any], command_id: str | None = None) -> Outcome:
+        """Publish the command ``name`` with ``data`` (None: left out) and await its outcome."""
+        given = command_id is not None
+        command_id = command_id or str(uuid.uuid4())
+        body = {key: value for key, value in data.items() if value is not None}
+        headers, value = encode(
+            CloudEvent(
+                {
+                    "specversion": "1.0",
+                    "id": command_id,
+                    "source": self._source,
+                    "type": f"{PREFIX}{name}{SUFFIX}",
+                    "time": rfc3339(time.time_ns() // 1_000_000),
+                    "actor": self._actor,
+                },
+                body,
+            )
+        )
+        key = str(body["space_id"]).encode()
+        partition = partition_for(key, self._topics.commands.partitions)
+        waiting = self._waiting[command_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._producer.send_and_wait(
+                self._topics.commands.name, value, key=key, partition=partition, headers=headers
+            )
+            # A command sent before has its outcome in the log already, and gets no other.
+            event = await self._outcome(partition, command_id) if given else None
+            async with asyncio.timeout(self._timeout_s):
+                return _judged(event or await waiting)
+        except TimeoutError:
+            raise OutcomeTimeout(command_id, self._timeout_s) from None
+        finally:
+            del self._waiting[command_id]
+
+    async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
+        """Return the deployment as the state table has it now, or None."""
+        view = await self._current()
+        return view.deployment(deployment_id)
+
+    async def deployments(self, space_id: str | None = None) -> list[DeploymentRecord]:
+        """Return the deployments that are not deleted, of one space or of all."""
+        return [
+            record
+            for record in await self._records("deployment/")
+            if isinstance(record, DeploymentRecord)
+            and record.status is not Status.DELETED
+            and space_id in {None, record.space_id}
+        ]
+
+    async def assets(self, space_id: str | None = None) -> list[AssetRecord]:
+        """Return the assets that are not deleted, of one space or of all."""
+        return [
+            record
+            for record in await self._records("asset/")
+            if isinstance(record, AssetRecord)
+            and not record.deleted
+            and space_id in {None, record.space_id}
+        ]
+
+    async def spaces(self) -> list[SpaceRecord]:
+        """Return the spaces."""
+        return [r for r in await self._records("space/") if isinstance(r, SpaceRecord)]
+
+    async def _records(self, kind: str) -> list[Any]:
+        view = await self._current()
+        return [decode_record(key, value) for key, value in view.items() if key.startswith(kind)]
+
+    async def _current(self) -> StateView:
+        async with self._viewing:
+            if self._view is None:
+                view = StateView(self._settings.bootstrap_servers, self._topics.state.name)
+                await view.start()
+                self._view = view
+                return view
+        await self._view.catch_up()
+        return self._view
+
+    async def _follow(self) -> None:
+        while True:
+            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    self._take(read_event(record))
+
+    def _take(self, event: AuditEvent) -> None:
+        waiting = self._waiting.get(event.command_id)
+        if waiting is None or event.attributes.get("causationsource") != self._source:
+            return
+        if event.name == EventName.UPDATE_STARTED:
+            if self._on_progress is not None:
+                self._on_progress(event)
+        elif event.name in FINAL and not waiting.done():
+            waiting.set_result(event)
+
+    async def _outcome(self, partition: int, command_id: str) -> AuditEvent | None:
+        """Look in the log for the outcome of a command that was sent before."""
+        consumer = new_consumer(self._settings)
+        await consumer.start()
+        try:
+            where = TopicPartition(self._topics.events.name, partition)
+            consumer.assign([where])
+            end = (await consumer.end_offsets([where]))[where]
+            await consumer.seek_to_beginning(where)
+            while await consumer.position(where) < end:
+                for record in (await consumer.getmany(timeout_ms=POLL_MS)).get(where, ()):
+                    event = read_event(record)
+                    same = event.attributes.get("causationsource") == self._source
+                    if event.command_id == command_id and same and event.name in FINAL:
+                        return event
+        finally:
+            await consumer.stop()
+        return None
+
+
+def _judged(event: AuditEvent) -> Outcome:
+    if event.name == EventName.COMMAND_REJECTED:
+        raise CommandRejected(event)
+    if event.name == EventName.UPDATE_FAILED:
+        raise UpdateFailed(event)
+    return Outcome(event)
+
+
+def _whoami() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
