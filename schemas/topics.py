@@ -7,7 +7,8 @@ COMMAND_MEMORY_MS = 7 * DAY_MS
 
 # A record of a change holds two manifests, each as large as a command may be (1 MiB): the answer to
 # an accepted command always fits.
-LARGE = ("max.message.bytes", str(8 * 1024 * 1024))
+LARGE_BYTES = 8 * 1024 * 1024
+LARGE = ("max.message.bytes", str(LARGE_BYTES))
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -59,8 +60,8 @@ class Topics:
 
     @property
     def responses(self) -> Topic:
-        """Scoring responses, each on its request's partition number."""
-        return self._deleted("responses", self.data, 7)
+        """Scoring responses, each on its request's partition number; larger than their requests."""
+        return self._deleted("responses", self.data, 7, (LARGE,))
 
     @property
     def dead_letters(self) -> Topic:

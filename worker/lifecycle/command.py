@@ -28,6 +28,7 @@ class Command:
 
 # The audit log keeps it for ever: enough to recognise the value, not all of a huge one.
 SHOWN_CHARS = 200
+SHOWN_FAULTS = 100
 
 
 class InvalidCommandError(Exception):
@@ -54,9 +55,11 @@ def parse_command(event: CloudEvent) -> Command:
     try:
         data = COMMANDS[name].model_validate(event.data)
     except ValidationError as error:
+        # One entry a fault, but not a hundred thousand: the event must fit into its topic.
+        faults = error.errors(include_url=False, include_context=False)
         checks = tuple(
             Check(
-                name=".".join(str(part) for part in fault["loc"]) or "data",
+                name=(".".join(str(part) for part in fault["loc"]) or "data")[:SHOWN_CHARS],
                 passed=False,
                 expected=fault["msg"],
                 actual=_shown(fault["input"]),
@@ -64,10 +67,12 @@ def parse_command(event: CloudEvent) -> Command:
                 if fault["type"] == "extra_forbidden"
                 else "",
             )
-            for fault in error.errors(include_url=False, include_context=False)
+            for fault in faults[:SHOWN_FAULTS]
         )
         fields = ", ".join(check.name for check in checks)
-        raise InvalidCommandError(f"{name}: invalid field(s): {fields}", checks) from None
+        more = len(faults) - len(checks)
+        rest = f" and {more} more" if more else ""
+        raise InvalidCommandError(f"{name}: invalid field(s): {fields}{rest}", checks) from None
     return Command(event.source, event.id, event.type, event.attributes.get("actor"), data)
 
 

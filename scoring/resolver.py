@@ -1,0 +1,97 @@
+"""From a deployment ID to the model that serves it now."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from artifacts.load import LoadedModel
+from schemas.records import DeploymentRecord, Status, record_key
+from schemas.scoring import ScoringCode
+from scoring.cache import ModelCache
+from scoring.codecs.tables import Served
+from scoring.errors import ScoringError
+from transport.state_view import StateView
+
+POLL_S = 0.005
+_PREFIX = record_key("deployment", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a deployment serves now."""
+
+    served: Served
+    model: LoadedModel
+
+
+class Resolver:
+    """Follows the state table and keeps the models it names at hand."""
+
+    def __init__(self, bootstrap_servers: str, state_topic: str, cache: ModelCache) -> None:
+        self._view = StateView(bootstrap_servers, state_topic, on_change=self._changed)
+        self._cache = cache
+        self._started = False
+
+    async def start(self) -> None:
+        """Read the state table to its end, then follow it."""
+        await self._view.start()
+        # From now on: at a start, what is pending anywhere is not worth loading at once.
+        self._started = True
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self._view.stop()
+
+    async def fence(self) -> None:
+        """Wait until everything that was in the state table when this was called is known.
+
+        Called after a batch was fetched: so no request in it is answered by a revision older than
+        one whose event was visible when the request was appended.
+        """
+        await self._view.catch_up()
+
+    async def reach(self, revisions: dict[str, int], timeout_s: float) -> None:
+        """Wait, at most ``timeout_s``, until the deployments are at these revisions or beyond."""
+        deadline = time.monotonic() + timeout_s
+        while any(self._revision(name) < revision for name, revision in revisions.items()):
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def resolve(self, deployment_id: str) -> Endpoint:
+        """Return what serves ``deployment_id``. Raises ScoringError."""
+        record = self._view.deployment(deployment_id)
+        if record is None:
+            raise ScoringError(
+                ScoringCode.DEPLOYMENT_NOT_FOUND,
+                f"there is no deployment {deployment_id}",
+                "deployment_id",
+            )
+        if record.status is Status.DELETED:
+            raise ScoringError(
+                ScoringCode.DEPLOYMENT_DELETED,
+                f"deployment {deployment_id} was deleted",
+                "deployment_id",
+            )
+        if record.asset is None:
+            raise ScoringError(
+                ScoringCode.DEPLOYMENT_NOT_READY,
+                f"deployment {deployment_id} is {record.status}: it has never served",
+                "deployment_id",
+            )
+        served = Served(deployment_id, record.asset.asset_id, record.revision)
+        return Endpoint(served, await self._cache.get(record.asset.manifest))
+
+    def _revision(self, deployment_id: str) -> int:
+        record = self._view.deployment(deployment_id)
+        return 0 if record is None else record.revision
+
+    def _changed(self, key: str, value: bytes | None) -> None:
+        """Load a pending asset ahead, so that the switch costs nothing."""
+        # A cheap look first: most records of the table are of other kinds.
+        if not self._started or not key.startswith(_PREFIX) or not value:
+            return
+        if b'"pending":null' not in value:
+            record = DeploymentRecord.model_validate_json(value)
+            if record.pending is not None:
+                self._cache.prefetch(record.pending.asset.manifest)
