@@ -1,0 +1,151 @@
+"""The scoring agent: a consumer group member with a pipeline for each assigned partition."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from artifacts.load import load_model
+from artifacts.store import Store
+from scoring.cache import ModelCache
+from scoring.errors import AgentError
+from scoring.pipeline import Commits, Pipeline
+from scoring.resolver import Resolver
+from scoring.scorer import Scorer
+from scoring.settings import EXACTLY_ONCE, ScoringSettings
+from transport.transactions import FencedProducer, PlainProducer
+
+log = logging.getLogger(__name__)
+
+# A dead agent's partitions are taken over after this long.
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_MS = 2_000
+# A batch that does not end before the group gives up on this member cannot be waited for.
+REVOKE_TIMEOUT_S = 9.0
+# Requests waiting and none answered for so long: a fresh process would do better (seen once).
+STALLED_S = 60.0
+WATCH_S = 5.0
+
+
+class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Answers the requests of the partitions that its group gives it.
+
+    ``on_failure`` ends the process: its successor goes on from the committed offsets.
+    """
+
+    def __init__(
+        self, settings: ScoringSettings, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        kafka = settings.kafka
+        self._settings = settings
+        self._on_failure = on_failure
+        self._topic = kafka.topics.requests
+        store = Store(kafka.store)
+        cache = ModelCache(
+            lambda manifest: load_model(manifest, store),
+            max_models=settings.cache_models,
+            max_bytes=settings.cache_bytes,
+        )
+        self._resolver = Resolver(kafka.bootstrap_servers, kafka.topics.state.name, cache)
+        self._scorer = Scorer(
+            kafka.topics, self._resolver, revision_wait_s=settings.revision_wait_s
+        )
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap_servers,
+            group_id=settings.group,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            max_partition_fetch_bytes=4 * 1024**2,
+            retry_backoff_ms=20,
+        )
+        # Asks for end offsets; on the other they would wait behind its long poll.
+        self._probe = AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap_servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+        )
+        self._pipelines: dict[TopicPartition, Pipeline] = {}
+        self._assigned = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the state, join the group, and return once the assigned partitions are scored."""
+        await self._resolver.start()
+        await self._probe.start()
+        self._consumer.subscribe([self._topic.name], listener=self)
+        await self._consumer.start()
+        await self._assigned.wait()
+        await asyncio.gather(*(pipe.ready.wait() for pipe in self._pipelines.values()))
+        self._watch = asyncio.create_task(self._watched())
+
+    async def stop(self) -> None:
+        """Let the running batches end, leave the group."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        await self._drop(list(self._pipelines))
+        await self._consumer.stop()
+        await self._probe.stop()
+        await self._resolver.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Let the running batches of ``revoked`` end; aiokafka waits for this before it rejoins."""
+        await self._drop(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin a pipeline for each partition of ``assigned``."""
+        partitions = list(assigned)
+        for partition in partitions:
+            self._pipelines[partition] = Pipeline(
+                partition,
+                self._consumer,
+                self._producer(partition),
+                self._scorer,
+                group=self._settings.group,
+                max_batch=self._settings.max_batch,
+                on_failure=self._on_failure,
+            )
+        log.info("assigned partitions=%s", sorted(tp.partition for tp in partitions))
+        self._assigned.set()
+
+    def _producer(self, partition: TopicPartition) -> Commits:
+        servers = self._settings.kafka.bootstrap_servers
+        if self._settings.delivery == EXACTLY_ONCE:
+            identity = f"{self._settings.group}-{partition.topic}-{partition.partition}"
+            return FencedProducer(servers, identity)
+        return PlainProducer(servers, self._consumer)
+
+    async def _drop(self, revoked: Iterable[TopicPartition]) -> None:
+        dropped = [self._pipelines.pop(tp) for tp in list(revoked) if tp in self._pipelines]
+        try:
+            async with asyncio.timeout(REVOKE_TIMEOUT_S):
+                await asyncio.gather(*(pipeline.stop() for pipeline in dropped))
+        except TimeoutError:
+            self._on_failure(
+                AgentError(f"a batch did not end within {REVOKE_TIMEOUT_S:.0f} s of a rebalance")
+            )
+
+    async def _watched(self) -> None:
+        """End the process when requests wait and nothing is answered."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            pipelines = list(self._pipelines.values())
+            if not pipelines:
+                continue
+            try:
+                ends = await self._probe.end_offsets([pipe.partition for pipe in pipelines])
+            except KafkaError:
+                continue  # the broker is away: then waiting is right
+            for pipeline in pipelines:
+                if ends[pipeline.partition] <= pipeline.position and not pipeline.fenced:
+                    pipeline.last_progress = time.monotonic()
+                elif time.monotonic() - pipeline.last_progress > STALLED_S:
+                    self._on_failure(
+                        AgentError(f"{pipeline.partition} stands still with requests waiting")
+                    )
