@@ -142,7 +142,8 @@ class ScoringClient:
             headers.append((MIN_REVISION, str(request.min_revision).encode()))
         if request.deadline is not None:
             headers.append((DEADLINE, str(epoch_ms(request.deadline)).encode()))
-        waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = waiting
         try:
             async with asyncio.timeout(self._timeout_s):
                 sent = await self._producer.send(
@@ -168,7 +169,7 @@ class ScoringClient:
         *,
         max_in_flight: int = IN_FLIGHT,
     ) -> AsyncIterator[ScoreResult | ScoringError]:
-        """Score ``requests``, giving each answer (or error) as it comes; a bounded number at once."""
+        """Score ``requests``, giving each answer or error as it comes; a bounded number at once."""
         running: set[asyncio.Task[ScoreResult]] = set()
         async for request in _async(requests):
             running.add(asyncio.create_task(self.ask(request)))

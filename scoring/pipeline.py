@@ -75,7 +75,7 @@ class Pipeline:
         return self._next
 
     async def stop(self) -> None:
-        """Stop after the running batch. Never cut off: a producer stopped in a transaction hangs."""
+        """Stop after the running batch: a producer stopped inside a transaction would hang."""
         self._stopping = True
         await asyncio.wait([self._task])
 

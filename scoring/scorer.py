@@ -69,11 +69,11 @@ class Scorer:
         writes: list[Write] = []
         due: list[Request] = []
         for request in group:
-            error = _untimely(request, served.revision, now_ms)
-            if error is None:
+            late = _untimely(request, served.revision, now_ms)
+            if late is None:
                 due.append(request)
             else:
-                writes.append(self._refuse(request, error, served))
+                writes.append(self._refuse(request, late, served))
         if not due:
             return writes
         results = await asyncio.to_thread(

@@ -111,7 +111,10 @@ async def append(
 def _add(batch: BatchBuilder, write: Write) -> bool:
     return (
         batch.append(
-            timestamp=write.timestamp_ms, key=write.key, value=write.value, headers=write.headers
+            timestamp=write.timestamp_ms,
+            key=write.key,
+            value=write.value,
+            headers=list(write.headers),
         )
         is not None
     )
