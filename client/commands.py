@@ -315,7 +315,7 @@ class BatonClient:
     async def _current(self) -> StateView:
         async with self._viewing:
             if self._view is None:
-                view = StateView(self._settings.bootstrap_servers, self._topics.state.name)
+                view = StateView(self._settings.bootstrap_servers, self._topics.state)
                 await view.start()
                 self._view = view
                 return view

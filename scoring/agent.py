@@ -49,7 +49,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             max_models=settings.cache_models,
             max_bytes=settings.cache_bytes,
         )
-        self._resolver = Resolver(kafka.bootstrap_servers, kafka.topics.state.name, cache)
+        self._resolver = Resolver(kafka.bootstrap_servers, kafka.topics.state, cache)
         self._scorer = Scorer(
             kafka.topics, self._resolver, revision_wait_s=settings.revision_wait_s
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from artifacts.load import LoadedModel
 from schemas.records import DeploymentRecord, Status, record_key
 from schemas.scoring import ScoringCode
+from schemas.topics import Topic
 from scoring.cache import ModelCache
 from scoring.codecs.tables import Served
 from scoring.errors import ScoringError
@@ -27,7 +28,7 @@ class Endpoint:
 class Resolver:
     """Follows the state table and keeps the models it names at hand."""
 
-    def __init__(self, bootstrap_servers: str, state_topic: str, cache: ModelCache) -> None:
+    def __init__(self, bootstrap_servers: str, state_topic: Topic, cache: ModelCache) -> None:
         self._view = StateView(bootstrap_servers, state_topic, on_change=self._changed)
         self._cache = cache
         self._started = False

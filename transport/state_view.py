@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
+from schemas.topics import Topic
 
 # How often a waiter looks at the positions. Transaction markers move them without giving records,
 # so there is nothing to be woken by.
@@ -27,19 +27,18 @@ class StateView:
     def __init__(
         self,
         bootstrap_servers: str,
-        topic: str,
+        topic: Topic,
         partitions: Sequence[int] | None = None,
         *,
         on_change: OnChange | None = None,
     ) -> None:
-        self._topic = topic
-        self._partitions = partitions
+        numbers = range(topic.partitions) if partitions is None else partitions
+        self._assignment = [TopicPartition(topic.name, number) for number in numbers]
         self._on_change = on_change
         self._values: dict[str, bytes] = {}
         self._where: dict[str, int] = {}
         self._deployments: dict[str, DeploymentRecord] = {}
         self.cursors: dict[int, bytes] = {}
-        self._assignment: list[TopicPartition] = []
         self._follower: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -59,10 +58,6 @@ class StateView:
         """Read the table to its present end, then follow it."""
         await self._consumer.start()
         await self._fence.start()
-        partitions = self._partitions
-        if partitions is None:
-            partitions = sorted(await _partitions_of(self._consumer, self._topic))
-        self._assignment = [TopicPartition(self._topic, partition) for partition in partitions]
         self._consumer.assign(self._assignment)
         await self._consumer.seek_to_beginning(*self._assignment)
         self._follower = asyncio.create_task(self._follow())
@@ -138,15 +133,3 @@ class StateView:
         if self._follower is not None and self._follower.done():
             self._follower.result()
             raise RuntimeError("the state view was stopped")
-
-
-async def _partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    # force_metadata_update is how a consumer without a subscription learns of a topic.
-    while not (partitions := consumer.partitions_for_topic(topic)):
-        with contextlib.suppress(KafkaError):
-            await consumer._client.fetch_all_metadata()  # noqa: SLF001 - aiokafka has no public way
-            partitions = consumer._client.cluster.partitions_for_topic(topic)  # noqa: SLF001
-        if partitions:
-            break
-        await asyncio.sleep(0.05)
-    return set(partitions)

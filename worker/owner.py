@@ -76,7 +76,7 @@ class PartitionOwner:
         """Fence the earlier owner, read the state it left, and take up what it had pending."""
         await self._producer.start()
         table = StateView(
-            self._duties.settings.bootstrap_servers, self._topics.state.name, [self.partition]
+            self._duties.settings.bootstrap_servers, self._topics.state, [self.partition]
         )
         try:
             await table.start()
