@@ -93,7 +93,7 @@ def build_app(settings: WorkerSettings) -> faust.App:
     async def _assigned(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
         (assigned,) = args
         plane.assign([tp.partition for tp in assigned if tp.topic == commands.name])
-        asyncio.create_task(_announce(plane, settings))  # noqa: RUF006 - it ends by itself
+        asyncio.create_task(_announce(plane, verifier, settings))  # noqa: RUF006 - it ends by itself
 
     @app.on_before_shutdown.connect  # type: ignore[arg-type]
     async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
@@ -126,7 +126,9 @@ def _message(message: Any) -> CommandMessage:  # noqa: ANN401 - Faust's message
     )
 
 
-async def _announce(plane: ControlPlane, settings: WorkerSettings) -> None:
+async def _announce(plane: ControlPlane, verifier: Verifier, settings: WorkerSettings) -> None:
+    # It imports scikit-learn: not while the first deployment waits for it.
+    await verifier.start()
     await plane.ready()
     log.info("worker ready")
     if settings.ready_file is not None:

@@ -1,0 +1,50 @@
+# Each target sets up all that it needs: a virtual environment from requirements.lock, and Kafka.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SEED ?= 1
+MINUTES ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint chaos bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@echo "setting up .venv from requirements.lock (about a minute, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Baton needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+setup: $(READY) ## Make the virtual environment
+
+demo: $(READY) ## Replace a live model under load, on a real Kafka (KEEP=1 leaves it running)
+	@$(BIN)/python -m demo
+
+test: $(READY) ## Run the unit and integration tests
+	@$(BIN)/python -m pytest
+
+unit: $(READY) ## Run the tests that need no broker
+	@$(BIN)/python -m pytest tests/unit
+
+lint: $(READY) ## Check style, types and the arrows between packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+chaos: $(READY) ## Kill workers and agents under load (SEED=1 MINUTES=1)
+	@$(BIN)/python -m pytest tests/chaos -s --seed $(SEED) --minutes $(MINUTES)
+
+bench: $(READY) ## Measure requests and commands a second
+	@$(BIN)/python -m bench.scoring
+	@$(BIN)/python -m bench.commands
+
+lock: ## Resolve requirements.lock anew (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build -o requirements.lock pyproject.toml
+
+clean: ## Remove what the other targets made
+	@rm -rf .venv .baton .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
