@@ -51,7 +51,7 @@ class Settings:
             bootstrap_servers=overrides.get("bootstrap_servers")
             or environ.get("BATON_BOOTSTRAP_SERVERS", ""),
             topic_prefix=environ.get("BATON_TOPIC_PREFIX", "baton."),
-            store=_roots(environ.get("BATON_STORE", "")),
+            store=roots(environ.get("BATON_STORE", "")),
             app=environ.get("BATON_APP", "baton"),
         )
         return replace(
@@ -72,9 +72,10 @@ class Settings:
         }
 
 
-def _roots(text: str) -> tuple[str, ...]:
-    roots = [root.strip() for root in text.split(",") if root.strip()]
-    return tuple(root if "://" in root else str(Path(root).absolute()) for root in roots)
+def roots(text: str) -> tuple[str, ...]:
+    """Return the roots in a comma-separated list; folders as absolute paths."""
+    given = [root.strip() for root in text.split(",") if root.strip()]
+    return tuple(root if "://" in root else str(Path(root).absolute()) for root in given)
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:

@@ -1,0 +1,35 @@
+"""``baton worker`` and ``baton scoring``: run one of each, in place of this process."""
+
+import os
+import sys
+
+import click
+
+from client.cli.common import Command, Options
+from client.supervisor import child_environment
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def worker(options: Options) -> None:
+    """Run one worker: it applies commands. Run several to share the partitions.
+
+    Settings come from BATON_* variables; SIGTERM stops it cleanly.
+    """
+    _become(options, "worker")
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def scoring(options: Options) -> None:
+    """Run one scoring agent: it answers requests. Run several to share the partitions.
+
+    Settings come from BATON_* variables; SIGTERM stops it cleanly.
+    """
+    _become(options, "scoring")
+
+
+def _become(options: Options, module: str) -> None:
+    # The same process id: whoever supervises this command supervises the service.
+    arguments = [sys.executable, "-m", module]
+    os.execve(sys.executable, arguments, child_environment(options.settings()))  # noqa: S606
