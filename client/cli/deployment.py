@@ -1,6 +1,7 @@
 """``baton deployment``."""
 
 import click
+from rich.markup import escape
 
 from client.cli.common import (
     Command,
@@ -8,7 +9,6 @@ from client.cli.common import (
     Options,
     checks_table,
     connected,
-    escape,
     out,
     print_json,
     show_outcome,
@@ -94,7 +94,7 @@ def show(options: Options, deployment_id: str) -> None:
 )
 @click.option("--allow-output-change", is_flag=True, help="Accept other class labels or task.")
 @click.pass_obj
-def replace(  # noqa: PLR0913 - an option each
+def replace(  # noqa: PLR0913, PLR0917 - an option each
     options: Options,
     deployment_id: str,
     asset_id: str,
@@ -145,7 +145,7 @@ def replace(  # noqa: PLR0913 - an option each
 @click.option("--reason", type=REASONS)
 @click.option("--comment")
 @click.pass_obj
-def rollback(  # noqa: PLR0913 - an option each
+def rollback(  # noqa: PLR0913, PLR0917 - an option each
     options: Options,
     deployment_id: str,
     to_revision: int | None,

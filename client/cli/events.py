@@ -1,10 +1,11 @@
 """``baton events``: the audit log."""
 
 import click
+from rich.markup import escape
 
 from client.audit import AuditEvent
 from client.audit import events as audit_events
-from client.cli.common import Command, Options, escape, out, print_json, run
+from client.cli.common import Command, Options, out, print_json, run
 
 
 @click.command(cls=Command)

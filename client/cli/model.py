@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 from pydantic import ValidationError
+from rich.markup import escape
 
-from client.cli.common import HOME, Command, Group, Options, escape, out, print_json, table
+from client.cli.common import HOME, Command, Group, Options, out, print_json, table
 from schemas.errors import BatonError
 from schemas.manifest import Manifest
 from transport.settings import DEFAULT_STORE, roots
@@ -45,7 +46,7 @@ def group() -> None:
     help="Where the manifest goes; by default .baton/models/NAME.json.",
 )
 @click.pass_obj
-def save(  # noqa: PLR0913 - an option each
+def save(  # noqa: PLR0913, PLR0917 - an option each
     options: Options,
     file: Path,
     sample: Path,

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
-from client.cli.common import Command, Options, escape, out, print_json, run, table
+from client.cli.common import Command, Options, out, print_json, run, table
 from client.cli.model import read_rows
 from client.scoring import ScoreRequest, ScoreResult, ScoringClient
 from schemas.errors import BatonError

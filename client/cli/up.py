@@ -1,5 +1,6 @@
 """``baton up``: everything on this machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,8 +10,9 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from rich.markup import escape
 
-from client.cli.common import ADDRESS, HOME, Command, Options, err, escape, out, print_json
+from client.cli.common import ADDRESS, HOME, Command, Options, err, out, print_json
 from client.supervisor import Supervisor
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
@@ -52,40 +54,29 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
     given = bootstrap_servers or options.bootstrap_servers
-    kafka = None if given else EmbeddedKafka(data / "kafka", port, progress=_say)
-    supervisor: Supervisor | None = None
-    address = json.dumps({"bootstrap_servers": given})
-    try:
-        if kafka is not None:
+    # Entered last, left first: the address goes, then the services stop, then Kafka.
+    with contextlib.ExitStack() as running:
+        kafka = None
+        if not given:
+            kafka = EmbeddedKafka(data / "kafka", port, progress=_say)
             _say("starting Kafka")
-            kafka.start()
-            given = kafka.bootstrap_servers
-            address = json.dumps({"bootstrap_servers": given})
-        settings = Settings.from_env(os.environ, bootstrap_servers=given or "")
+            given = running.enter_context(kafka).bootstrap_servers
+        settings = Settings.from_env(os.environ, bootstrap_servers=given)
         _say("starting a worker and a scoring agent")
         supervisor = Supervisor(settings, data / "logs", _say)
+        running.callback(supervisor.stop)
         supervisor.start()
         if not supervisor.wait_until_ready(stop):
             return
-        # Renamed into place: whoever sees the file reads it whole.
         for goal in filter(None, (ADDRESS, ready_file)):
-            _write(goal, address)
-        _ready(options, given or "", data)
-        while not stop.wait(0.2):
+            running.callback(_remove, goal, _write(goal, given))
+        running.callback(_say, "stopping")
+        _ready(options, given, data)
+        while not stop.wait(WATCH_S):
             supervisor.restart_the_dead()
             if kafka is not None and not kafka.running:
                 _say("Kafka has died: starting it again on its data")
                 kafka.start()
-    finally:
-        _say("stopping")
-        if ADDRESS.exists() and ADDRESS.read_text() == address:
-            ADDRESS.unlink()
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        if supervisor is not None:
-            supervisor.stop()
-        if kafka is not None:
-            kafka.stop()
 
 
 def _say(message: str) -> None:
@@ -101,8 +92,18 @@ def _ready(options: Options, servers: str, data: Path) -> None:
     sys.stdout.flush()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, servers: str) -> str:
+    """Leave the address in ``path`` and return the file's text."""
+    text = json.dumps({"bootstrap_servers": servers})
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed into place: whoever sees the file reads it whole.
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
     scratch.write_text(text)
     scratch.rename(path)
+    return text
+
+
+def _remove(path: Path, text: str) -> None:
+    # Another `baton up` in this folder may have left its own meanwhile.
+    if path.exists() and path.read_text() == text:
+        path.unlink()
