@@ -18,6 +18,9 @@ from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
 
 
+WATCH_S = 0.2
+
+
 @click.command(cls=Command)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Kafka's port; 0: a free one."
