@@ -17,7 +17,6 @@ from client.supervisor import Supervisor
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
 
-
 WATCH_S = 0.2
 
 
