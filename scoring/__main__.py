@@ -10,6 +10,7 @@ from schemas.errors import BatonError
 from scoring.agent import Agent
 from scoring.settings import ScoringSettings
 from transport.admin import ensure_topics, wait_for_broker
+from transport.logs import configure
 
 log = logging.getLogger("scoring")
 
@@ -20,12 +21,7 @@ BROKER_TIMEOUT_S = 60.0
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    logging.basicConfig(
-        level=os.environ.get("BATON_LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    configure()
     try:
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, TimeoutError) as error:

@@ -1,12 +1,12 @@
 """``python -m worker``: run one control-plane worker, configured by ``BATON_*`` variables."""
 
 import asyncio
-import logging
 import os
 import sys
 
 from schemas.errors import BatonError
 from transport.admin import wait_for_broker
+from transport.logs import configure
 from worker.app import build_app, prepare
 from worker.settings import WorkerSettings
 
@@ -16,14 +16,8 @@ BROKER_TIMEOUT_S = 60.0
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    logging.basicConfig(
-        level=os.environ.get("BATON_LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    # Faust and aiokafka report each rebalance step: their warnings are what an operator needs.
-    for noisy in ("faust", "mode", "aiokafka", "worker.faust_driver"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Faust reports each rebalance step: its warnings are what an operator needs.
+    configure("faust", "mode", "worker.faust_driver")
     try:
         settings = WorkerSettings.from_env(os.environ)
         asyncio.run(_prepared(settings))

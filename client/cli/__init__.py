@@ -1,5 +1,7 @@
 """The ``baton`` command: one module for each noun."""
 
+import logging
+
 import click
 
 from client.cli import (
@@ -45,6 +47,8 @@ def main(
     context: click.Context, bootstrap_servers: str | None, timeout: float, *, as_json: bool
 ) -> None:
     """Take the options that all commands share."""
+    # A broker that is away is told of once, by the error that ends the command.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     context.obj = Options(bootstrap_servers, as_json, timeout)
 
 

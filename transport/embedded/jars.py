@@ -17,6 +17,8 @@ COORDINATES = (
     # Without a binding for SLF4J 1.7, which Kafka logs through, the broker logs nothing.
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
 )
+# A line of progress for each so much.
+REPORT_BYTES = 5_000_000
 DIGESTS = Path(__file__).with_name("jars.sha256")
 
 Progress = Callable[[str], None]
@@ -71,15 +73,17 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
             "BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere"
         ) from error
     progress(f"downloading Apache Kafka {KAFKA_VERSION} from Maven Central (45 MB, once)")
-    done = 0
+    done = shown = 0
 
     @contextlib.contextmanager
     def reported(filename: str, size: int) -> Iterator[Callable[[int], None]]:
-        nonlocal done
+        nonlocal done, shown
+        del filename
         yield lambda _: None
         done += size
-        if filename.endswith(".jar"):
-            progress(f"downloaded {done / 1e6:5.1f} MB  {filename}")
+        if done - shown > REPORT_BYTES:
+            shown = done
+            progress(f"downloaded {done / 1e6:.0f} MB")
 
     context: Any = MavenContext(
         resolver=PythonResolver(progress_callback=reported),

@@ -32,7 +32,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from worker.lifecycle.command import Command, InvalidCommandError
-from worker.lifecycle.gate import gate, verdict
+from worker.lifecycle.gate import gate, summary, verdict
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
 
@@ -526,9 +526,10 @@ class _Case:
         )
         code = verdict(checks)
         if code is not None:
-            failed = ", ".join(check.name for check in checks if not check.passed)
             raise _Refusal(
-                code, f"asset {candidate.asset_id} cannot be deployed here: {failed}", checks
+                code,
+                f"asset {candidate.asset_id} cannot be deployed here: {summary(checks)}",
+                checks,
             )
         return checks
 

@@ -43,6 +43,15 @@ def verdict(checks: tuple[Check, ...]) -> Code | None:
     return None
 
 
+def summary(checks: tuple[Check, ...]) -> str:
+    """Return the failed checks in a few words: ``input_schema (4 fields), output_schema``."""
+    failed = [check.name for check in checks if not check.passed]
+    fields = sum(name.startswith("input_schema:") for name in failed)
+    counted = f"input_schema ({fields} field{'s' if fields > 1 else ''})"
+    kinds = [counted if name.startswith("input_schema:") else name for name in failed]
+    return ", ".join(dict.fromkeys(kinds))
+
+
 def input_checks(
     current: InputSchema, candidate: InputSchema, compatibility: Compatibility
 ) -> list[Check]:

@@ -1,0 +1,1 @@
+"""The lab: a live deployment changes its model under load. ``python -m demo`` runs it."""
