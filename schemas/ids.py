@@ -21,9 +21,11 @@ def command_key(source: str, command_id: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{len(source)}:{source}/{command_id}"))
 
 
-def minted_id(kind: str, source: str, command_id: str) -> str:
+def minted_id(kind: str, space_id: str, source: str, command_id: str) -> str:
     """Return the UUID that the command ``(source, command_id)`` gives to the ``kind`` it makes.
 
-    ``kind`` is ``"deployment"`` or ``"asset"``. uuid5: RFC 9562, section 5.5.
+    ``kind`` is ``"deployment"`` or ``"asset"``. The space is part of it: spaces have owners of
+    their own, who do not know each other's commands, and no two may mint the same ID. uuid5: RFC
+    9562, section 5.5.
     """
-    return str(uuid.uuid5(NAMESPACE, f"{kind}:{command_key(source, command_id)}"))
+    return str(uuid.uuid5(NAMESPACE, f"{kind}:{space_id}:{command_key(source, command_id)}"))

@@ -35,8 +35,8 @@ class StateView:
         numbers = range(topic.partitions) if partitions is None else partitions
         self._assignment = [TopicPartition(topic.name, number) for number in numbers]
         self._on_change = on_change
-        self._values: dict[str, bytes] = {}
-        self._where: dict[str, int] = {}
+        # By partition: two spaces of two partitions may each have an asset of the same ID.
+        self._values: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
         self._deployments: dict[str, DeploymentRecord] = {}
         self.cursors: dict[int, bytes] = {}
         self._follower: asyncio.Task[None] | None = None
@@ -87,22 +87,18 @@ class StateView:
         self._raise_if_ended()
 
     def get(self, key: str) -> bytes | None:
-        """Return the record under ``key``, or None."""
-        return self._values.get(key)
+        """Return the record under ``key``, or None; for keys that only one partition can hold."""
+        return next((found[key] for found in self._values.values() if key in found), None)
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over a copy of all keys and records but the cursors."""
-        return iter(list(self._values.items()))
-
-    def partition_of(self, key: str) -> int | None:
-        """Return the partition that holds ``key``, or None."""
-        return self._where.get(key)
+        return iter([item for found in self._values.values() for item in found.items()])
 
     def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """Return the deployment's record, or None. Decoded once for each change."""
         key = record_key("deployment", deployment_id)
         record = self._deployments.get(key)
-        if record is None and (value := self._values.get(key)) is not None:
+        if record is None and (value := self.get(key)) is not None:
             record = self._deployments[key] = DeploymentRecord.model_validate_json(value)
         return record
 
@@ -121,11 +117,9 @@ class StateView:
             return
         self._deployments.pop(key, None)
         if value is None:
-            self._values.pop(key, None)
-            self._where.pop(key, None)
+            self._values[partition].pop(key, None)
         else:
-            self._values[key] = value
-            self._where[key] = partition
+            self._values[partition][key] = value
         if self._on_change is not None:
             self._on_change(key, value)
 

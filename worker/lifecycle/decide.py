@@ -212,7 +212,7 @@ class _Case:
 
     def _promote(self, data: PromoteAsset) -> Decision:
         self._space(data.space_id)
-        asset_id = data.asset_id or minted_id("asset", self.command.source, self.command.id)
+        asset_id = data.asset_id or self._minted("asset")
         known = self.view.asset(asset_id)
         if known is not None:
             where = "" if known.space_id == data.space_id else f" in space {known.space_id}"
@@ -253,7 +253,7 @@ class _Case:
                 Code.DEPLOYMENT_EXISTS,
                 f"space {data.space_id} has a deployment named {data.name!r}: {holder}",
             )
-        deployment_id = minted_id("deployment", self.command.source, self.command.id)
+        deployment_id = self._minted("deployment")
         if self.view.deployment(deployment_id) is not None:
             raise _Refusal(
                 Code.DEPLOYMENT_EXISTS, f"deployment {deployment_id} exists or has existed"
@@ -507,6 +507,10 @@ class _Case:
                 Code.SAME_ASSET,
                 f"deployment {record.deployment_id} serves asset {candidate.asset_id} already",
             )
+
+    def _minted(self, kind: str) -> str:
+        command = self.command
+        return minted_id(kind, command.data.space_id, command.source, command.id)
 
     def _gated(
         self,
