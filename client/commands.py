@@ -1,7 +1,6 @@
 """Commands: publish one, await what became of it."""
 
 import asyncio
-import contextlib
 import getpass
 import os
 import socket
@@ -16,16 +15,16 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from client.audit import AuditEvent, new_consumer, read_event
 from client.errors import CommandRejected, OutcomeTimeout, UpdateFailed
+from client.state import StateReader
+from client.tail import Tail
 from schemas.cloudevents import CloudEvent, encode
 from schemas.commands import PREFIX, SUFFIX
 from schemas.events import FINAL, EventName
 from schemas.manifest import Manifest
-from schemas.records import AssetRecord, DeploymentRecord, SpaceRecord, Status, decode_record
 from schemas.times import rfc3339
 from schemas.topics import partition_for
 from transport.admin import ensure_topics, wait_for_broker
 from transport.settings import Settings
-from transport.state_view import StateView
 
 BROKER_TIMEOUT_S = 10.0
 OUTCOME_TIMEOUT_S = 120.0
@@ -66,7 +65,7 @@ class Outcome:
         return self.event.data.revision or 0
 
 
-class BatonClient:
+class BatonClient(StateReader):
     """Publishes commands and awaits their outcomes; reads the deployment state table.
 
     An ``async with`` block opens it. ``source`` names the program, ``actor`` the person who asks
@@ -84,16 +83,13 @@ class BatonClient:
         timeout_s: float = OUTCOME_TIMEOUT_S,
         on_progress: OnProgress | None = None,
     ) -> None:
-        self._settings = settings or Settings.from_env(os.environ)
+        super().__init__(settings or Settings.from_env(os.environ))
         self._topics = self._settings.topics
         self._source = source
         self._actor = actor or _whoami()
         self._timeout_s = timeout_s
         self._on_progress = on_progress
-        self._waiting: dict[str, asyncio.Future[AuditEvent]] = {}
-        self._follower: asyncio.Task[None] | None = None
-        self._view: StateView | None = None
-        self._viewing = asyncio.Lock()
+        self._tail: Tail[AuditEvent] = Tail(self._settings, self._topics.events, self._take)
 
     async def __aenter__(self) -> Self:
         servers = self._settings.bootstrap_servers
@@ -103,15 +99,7 @@ class BatonClient:
             bootstrap_servers=servers, enable_idempotence=True, max_request_size=8 * 1024**2
         )
         await self._producer.start()
-        self._consumer = new_consumer(self._settings)
-        await self._consumer.start()
-        topic = self._topics.events
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        self._consumer.assign(where)
-        # Before the first command is sent: no outcome can be missed.
-        for partition, end in (await self._consumer.end_offsets(where)).items():
-            self._consumer.seek(partition, end)
-        self._follower = asyncio.create_task(self._follow())
+        await self._tail.start()
         return self
 
     async def __aexit__(
@@ -120,14 +108,9 @@ class BatonClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
-        await self._consumer.stop()
+        await self._tail.stop()
         await self._producer.stop()
-        if self._view is not None:
-            await self._view.stop()
+        await self.close_view()
 
     async def create_space(
         self,
@@ -265,71 +248,25 @@ class BatonClient:
         )
         key = str(body["space_id"]).encode()
         partition = partition_for(key, self._topics.commands.partitions)
-        waiting = self._waiting[command_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._producer.send_and_wait(
-                self._topics.commands.name, value, key=key, partition=partition, headers=headers
-            )
-            # A command sent before has its outcome in the log already, and gets no other.
-            event = await self._outcome(partition, command_id) if given else None
-            async with asyncio.timeout(self._timeout_s):
-                return _judged(event or await waiting)
+            with self._tail.expected(command_id) as waiting:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._producer.send_and_wait(
+                        self._topics.commands.name,
+                        value,
+                        key=key,
+                        partition=partition,
+                        headers=headers,
+                    )
+                    # A command sent before has its outcome in the log, and gets no other.
+                    event = await self._outcome(partition, command_id) if given else None
+                    return _judged(event or await waiting)
         except TimeoutError:
             raise OutcomeTimeout(command_id, self._timeout_s) from None
-        finally:
-            del self._waiting[command_id]
 
-    async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
-        """Return the deployment as the state table has it now, or None."""
-        view = await self._current()
-        return view.deployment(deployment_id)
-
-    async def deployments(self, space_id: str | None = None) -> list[DeploymentRecord]:
-        """Return the deployments that are not deleted, of one space or of all."""
-        return [
-            record
-            for record in await self._records("deployment/")
-            if isinstance(record, DeploymentRecord)
-            and record.status is not Status.DELETED
-            and space_id in {None, record.space_id}
-        ]
-
-    async def assets(self, space_id: str | None = None) -> list[AssetRecord]:
-        """Return the assets that are not deleted, of one space or of all."""
-        return [
-            record
-            for record in await self._records("asset/")
-            if isinstance(record, AssetRecord)
-            and not record.deleted
-            and space_id in {None, record.space_id}
-        ]
-
-    async def spaces(self) -> list[SpaceRecord]:
-        """Return the spaces."""
-        return [r for r in await self._records("space/") if isinstance(r, SpaceRecord)]
-
-    async def _records(self, kind: str) -> list[Any]:
-        view = await self._current()
-        return [decode_record(key, value) for key, value in view.items() if key.startswith(kind)]
-
-    async def _current(self) -> StateView:
-        async with self._viewing:
-            if self._view is None:
-                view = StateView(self._settings.bootstrap_servers, self._topics.state)
-                await view.start()
-                self._view = view
-                return view
-        await self._view.catch_up()
-        return self._view
-
-    async def _follow(self) -> None:
-        while True:
-            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
-                for record in records:
-                    self._take(read_event(record))
-
-    def _take(self, event: AuditEvent) -> None:
-        waiting = self._waiting.get(event.command_id)
+    def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
+        event = read_event(record)
+        waiting = self._tail.waiting.get(event.command_id)
         if waiting is None or event.attributes.get("causationsource") != self._source:
             return
         if event.name == EventName.UPDATE_STARTED:

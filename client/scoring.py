@@ -1,7 +1,6 @@
 """Scoring: requests out, each answered once."""
 
 import asyncio
-import contextlib
 import itertools
 import os
 import uuid
@@ -12,10 +11,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
-from client.audit import new_consumer
 from client.errors import ScoringError
+from client.tail import Tail
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION, REQUEST_ID
 from schemas.times import epoch_ms
 from schemas.topics import partition_for
@@ -25,7 +24,6 @@ from transport.settings import Settings
 BROKER_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
 IN_FLIGHT = 1000
-POLL_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,8 @@ class ScoringClient:
         self._settings = settings or Settings.from_env(os.environ)
         self._topics = self._settings.topics
         self._timeout_s = timeout_s
-        self._waiting: dict[str, asyncio.Future[ScoreResult]] = {}
+        self._tail: Tail[ScoreResult] = Tail(self._settings, self._topics.responses, self._take)
         self._turn = itertools.count()
-        self._follower: asyncio.Task[None] | None = None
         # Answers beyond a request's first: none, but after a crash with at-least-once delivery.
         self.repeated = 0
 
@@ -87,15 +84,7 @@ class ScoringClient:
             bootstrap_servers=servers, enable_idempotence=True, linger_ms=1
         )
         await self._producer.start()
-        self._consumer = new_consumer(self._settings)
-        await self._consumer.start()
-        topic = self._topics.responses
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        self._consumer.assign(where)
-        # Before the first request is sent: no answer can be missed.
-        for partition, end in (await self._consumer.end_offsets(where)).items():
-            self._consumer.seek(partition, end)
-        self._follower = asyncio.create_task(self._follow())
+        await self._tail.start()
         return self
 
     async def __aexit__(
@@ -104,11 +93,7 @@ class ScoringClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
-        await self._consumer.stop()
+        await self._tail.stop()
         await self._producer.stop()
 
     async def score(
@@ -142,26 +127,23 @@ class ScoringClient:
             headers.append((MIN_REVISION, str(request.min_revision).encode()))
         if request.deadline is not None:
             headers.append((DEADLINE, str(epoch_ms(request.deadline)).encode()))
-        waiting: asyncio.Future[ScoreResult] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = waiting
         try:
-            async with asyncio.timeout(self._timeout_s):
-                sent = await self._producer.send(
-                    self._topics.requests.name,
-                    value,
-                    key=request.key,
-                    partition=self._partition(request.key),
-                    headers=headers,
-                )
-                await sent
-                return await waiting
+            with self._tail.expected(request_id) as answer:
+                async with asyncio.timeout(self._timeout_s):
+                    sent = await self._producer.send(
+                        self._topics.requests.name,
+                        value,
+                        key=request.key,
+                        partition=self._partition(request.key),
+                        headers=headers,
+                    )
+                    await sent
+                    return await answer
         except TimeoutError:
             raise TimeoutError(
                 f"no answer to request {request_id} after {self._timeout_s:g} s: is a scoring "
                 "agent running? It may still come"
             ) from None
-        finally:
-            del self._waiting[request_id]
 
     async def stream(
         self,
@@ -186,19 +168,15 @@ class ScoringClient:
         count = self._topics.requests.partitions
         return next(self._turn) % count if key is None else partition_for(key, count)
 
-    async def _follow(self) -> None:
-        while True:
-            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
-                for record in records:
-                    headers = dict(record.headers)
-                    request_id = (headers.get(REQUEST_ID) or b"").decode()
-                    waiting = self._waiting.get(request_id)
-                    if waiting is None:
-                        continue
-                    if waiting.done():
-                        self.repeated += 1
-                    else:
-                        _answer(waiting, request_id, orjson.loads(record.value))
+    def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
+        request_id = (dict(record.headers).get(REQUEST_ID) or b"").decode()
+        waiting = self._tail.waiting.get(request_id)
+        if waiting is None:
+            return
+        if waiting.done():
+            self.repeated += 1
+        else:
+            _answer(waiting, request_id, orjson.loads(record.value))
 
 
 def _answer(
