@@ -4,6 +4,8 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kaf
 """
 
 import json
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,6 +16,8 @@ Headers: TypeAlias = "list[tuple[str, bytes]]"
 
 JSON_CONTENT = b"application/json"
 STRUCTURED = "application/cloudevents+json"
+# May be a half of a pair, or a whole one: looked at more closely where it occurs.
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 _REQUIRED = ("specversion", "id", "source", "type")
 
 
@@ -85,8 +89,22 @@ def _not_json(constant: str) -> Any:  # noqa: ANN401 - json's own hook type
     raise ValueError(f"{constant} is not JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond a double")
+    return number
+
+
 def _json(value: bytes) -> Any:  # noqa: ANN401 - JSON is any of six types
+    """Read JSON, and refuse what could be read but never written again."""
     try:
-        return json.loads(value, parse_constant=_not_json)
+        # Decoded here and strictly: json.loads would take UTF-16 too, and surrogates in UTF-8.
+        text = value.decode()
+        body = json.loads(text, parse_constant=_not_json, parse_float=_finite)
+        if _HALF_PAIR.search(text):
+            # Half of a UTF-16 pair is no text: nothing that quotes it could be encoded.
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UndecodableError(f"the value is not JSON: {error}") from None
+    return body

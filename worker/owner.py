@@ -8,7 +8,7 @@ once and the events and the state never disagree, whatever dies in between.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -175,24 +175,26 @@ class PartitionOwner:
         )
 
     async def _commit(self, draft: "_Draft", writes: list[Write], offset: int) -> None:
-        events = self._topics.events.name
-        state = self._topics.state.name
+        cursor = CursorRecord(offset=offset, sequence=draft.sequence)
+        await self._producer.commit([*writes, *self._written(draft, cursor)])
+        draft.view.merge()
+        self._cursor = cursor
+        for work in draft.work:
+            self._verify_later(work)
+
+    def _written(self, draft: "_Draft", cursor: CursorRecord) -> Iterator[Write]:
+        """Yield the events, the state records and the cursor as records of their topics."""
+        events, state = self._topics.events.name, self._topics.state.name
         for sequence, event in draft.events:
             headers, data = encode(
                 event.cloudevent(partition=self.partition, sequence=sequence, topic=events)
             )
             space = (event.data.space_id or "").encode()
-            writes.append(Write(events, self.partition, space, data, headers))
+            yield Write(events, self.partition, space, data, headers)
         for key, record in draft.records.items():
             body = None if record is None else encode_record(record)
-            writes.append(Write(state, self.partition, key.encode(), body))
-        cursor = CursorRecord(offset=offset, sequence=draft.sequence)
-        writes.append(Write(state, self.partition, CURSOR_KEY.encode(), encode_record(cursor)))
-        await self._producer.commit(writes)
-        draft.view.merge()
-        self._cursor = cursor
-        for work in draft.work:
-            self._verify_later(work)
+            yield Write(state, self.partition, key.encode(), body)
+        yield Write(state, self.partition, CURSOR_KEY.encode(), encode_record(cursor))
 
     def _verify_later(self, work: Work) -> None:
         task = asyncio.create_task(self._verify(work))

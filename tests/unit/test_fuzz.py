@@ -1,0 +1,159 @@
+"""Whatever lies in a topic: each record gets its answer, and the process goes on."""
+
+import json
+
+import hypothesis.strategies as st
+import orjson
+import pytest
+from hypothesis import example, given
+
+from artifacts.frames import Layout
+from artifacts.infer import as_frame, input_schema
+from artifacts.load import LoadedModel
+from schemas.cloudevents import decode
+from schemas.commands import COMMANDS
+from schemas.records import CursorRecord
+from schemas.topics import Topics
+from scoring.codecs.tables import Served
+from scoring.resolver import Endpoint
+from scoring.scorer import Scorer
+from tests.unit.models import cases
+from transport.settings import Settings
+from worker.inbox import CommandMessage
+from worker.lifecycle.rules import Rules
+from worker.owner import Duties, PartitionOwner, _Draft
+
+# Lone surrogates too: JSON can write them, UTF-8 cannot.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = sorted({name for command in COMMANDS.values() for name in command.model_fields})
+DATA = st.fixed_dictionaries(
+    {"space_id": st.just("s") | JSON, "name": st.just("n") | JSON},
+    optional={name: JSON for name in FIELDS if name not in {"space_id", "name"}},
+)
+TYPES = st.sampled_from([f"baton.command.{name}.v1" for name in COMMANDS]) | TEXT.filter(bool)
+
+
+def as_bytes(text):
+    return text.encode(errors="surrogatepass")
+
+
+@st.composite
+def commands(draw):
+    value = json.dumps(draw(DATA)).encode() if draw(st.booleans()) else draw(st.binary())
+    if draw(st.booleans()):
+        attributes = {"specversion": "1.0", "id": draw(TEXT) or "i", "source": "/s"}
+        attributes |= {"type": draw(TYPES), "actor": draw(TEXT)}
+        if draw(st.booleans()):
+            body = attributes | {"data": draw(JSON)}
+            structured = [("content-type", b"application/cloudevents+json")]
+            return structured, json.dumps(body).encode()
+        return [(f"ce_{name}", as_bytes(text)) for name, text in attributes.items()], value
+    headers = draw(st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3))
+    return headers, draw(st.none() | st.just(value))
+
+
+@pytest.fixture(scope="module")
+async def owner():
+    duties = Duties(Settings("127.0.0.1:1", control_partitions=2), Rules({}, ("/s",)), None, print)
+    owner = PartitionOwner(duties, 0)
+    yield owner
+    await owner.close()
+
+
+@given(commands())
+@example(
+    (
+        [("content-type", b"application/cloudevents+json")],
+        b'{"specversion":"1.0","id":"\\ud800","source":"/s","type":"baton.command.x.v1"}',
+    )
+)
+async def test_every_command_becomes_an_event_or_a_dead_letter(owner, record):
+    headers, value = record
+    draft = _Draft(owner._view.overlay(), 0)
+    writes = owner._handle(draft, CommandMessage(0, 7, 1_800_000_000_000, b"k", value, headers))
+    assert len(writes) + len(draft.events) == 1
+    for write in (*writes, *owner._written(draft, CursorRecord(offset=7, sequence=1))):
+        for _, header in write.headers:
+            assert isinstance(header, bytes)
+        if write.topic.endswith("events"):
+            event = decode(write.headers, write.value)
+            assert event.attributes["sequence"] == f"{1:020d}"
+        if write.topic.endswith("dead-letters"):
+            assert write.value == (value or b"")
+
+
+@pytest.fixture(scope="module")
+def resolver():
+    return OneDeployment()
+
+
+class Record:
+    topic, partition, offset, key = "requests", 3, 120, b"k"
+
+    def __init__(self, headers, value):
+        self.headers, self.value = headers, value
+
+
+class OneDeployment:
+    """Resolves every ID to the same model: what is fuzzed is the way in and out."""
+
+    def __init__(self):
+        estimator, sample = cases()["binary"]
+        layout = Layout(input_schema(as_frame(sample)), as_frame=False)
+        self.model = LoadedModel(estimator, None, layout, 0)
+
+    async def fence(self):
+        pass
+
+    async def reach(self, revisions, timeout_s):
+        pass
+
+    async def resolve(self, deployment_id):
+        return Endpoint(Served(deployment_id, "a", 4), self.model)
+
+
+NAMES = st.sampled_from(["x0", "x1", "x2", "more"])
+NUMBERS = st.floats() | st.integers() | JSON
+WML = st.fixed_dictionaries(
+    {"input_data": JSON | st.lists(st.fixed_dictionaries(
+        {"values": JSON | st.lists(st.lists(NUMBERS, min_size=3, max_size=3), max_size=3)},
+        optional={"fields": JSON | st.permutations(["x0", "x1", "x2"])},
+    ), max_size=2)},
+    optional={"id": JSON, "deployment_id": JSON, "min_revision": JSON, "deadline": JSON},
+)  # fmt: skip
+V2 = st.fixed_dictionaries(
+    {"inputs": JSON | st.lists(st.fixed_dictionaries(
+        {"name": JSON | NAMES, "shape": JSON | st.just([1, 3]), "datatype": JSON | st.just("FP64"),
+         "data": JSON | st.lists(NUMBERS, min_size=3, max_size=3)},
+    ), max_size=3)},
+    optional={"id": JSON, "parameters": JSON},
+)  # fmt: skip
+
+
+@st.composite
+def requests(draw):
+    names = ("deployment-id", "request-id", "min-revision", "deadline", "other")
+    headers = [(name, draw(st.binary(max_size=6) | st.just(b"d"))) for name in names
+               if draw(st.booleans())]  # fmt: skip
+    body = draw(st.binary() | (WML | V2 | JSON).map(lambda body: json.dumps(body).encode()))
+    return headers, draw(st.none() | st.just(body))
+
+
+@given(st.lists(requests(), min_size=1, max_size=3))
+async def test_every_request_becomes_one_answer_or_one_dead_letter(resolver, batch):
+    scorer = Scorer(Topics(), resolver, revision_wait_s=0.0)
+    writes = await scorer.score([Record(headers, value) for headers, value in batch])
+    assert len(writes) == len(batch)
+    for write in writes:
+        assert write.partition == (0 if write.topic.endswith("dead-letters") else 3)
+        if write.topic.endswith("responses"):
+            answer = orjson.loads(write.value)
+            place = answer.get("request") or answer["parameters"]["request"]
+            assert place == {"partition": 3, "offset": 120}
+            assert dict(write.headers)["request-id"]
+
