@@ -156,4 +156,3 @@ async def test_every_request_becomes_one_answer_or_one_dead_letter(resolver, bat
             place = answer.get("request") or answer["parameters"]["request"]
             assert place == {"partition": 3, "offset": 120}
             assert dict(write.headers)["request-id"]
-
