@@ -65,7 +65,10 @@ class DeployedAsset(_Record):
 
 
 class Pending(_Record):
-    """A change under verification. ``since`` and ``deadline`` are RFC 3339 UTC."""
+    """A change under verification. ``since`` and ``deadline`` are RFC 3339 UTC.
+
+    ``verified``: it has passed, and agents have a moment to load it before it serves.
+    """
 
     saga: Saga
     asset: DeployedAsset
@@ -80,6 +83,7 @@ class Pending(_Record):
     deadline: str
     checks: tuple[Check, ...] = ()
     to_revision: int | None = None
+    verified: bool = False
 
 
 class HistoryEntry(_Record):

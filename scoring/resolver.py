@@ -88,11 +88,11 @@ class Resolver:
         return 0 if record is None else record.revision
 
     def _changed(self, key: str, value: bytes | None) -> None:
-        """Load a pending asset ahead, so that the switch costs nothing."""
+        """Load a pending asset ahead, once it is verified, so that the switch costs nothing."""
         # A cheap look first: most records of the table are of other kinds.
         if not self._started or not key.startswith(_PREFIX) or not value:
             return
-        if b'"pending":null' not in value:
+        if b'"verified":true' in value:
             record = DeploymentRecord.model_validate_json(value)
-            if record.pending is not None:
+            if record.pending is not None and record.pending.verified:
                 self._cache.prefetch(record.pending.asset.manifest)

@@ -26,7 +26,7 @@ from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage, home_partition, space_of
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import Decision, decide, reject_invalid
-from worker.lifecycle.outcome import conclude, deadline_check, expire
+from worker.lifecycle.outcome import announce, conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from schemas.events import Event
 
 log = logging.getLogger(__name__)
+
+# The longest that agents get to load a verified asset ahead.
+HEAD_START_S = 10.0
 
 
 class Verifies(Protocol):
@@ -208,17 +211,28 @@ class PartitionOwner:
 
     async def _verify(self, work: Work) -> None:
         late = deadline_check(work, _now_ms())
+        began = time.monotonic()
         checks = (late,) if late is not None else await self._duties.verifier.verify(work.manifest)
-        # The outcome is decided and committed whole, or not at all: close() may cancel this task
-        # only while it waits for its turn.
+        took = time.monotonic() - began
+        if all(check.passed for check in checks) and await self._change(announce, work):
+            # As long as it took here it may take there: then the switch itself costs nothing.
+            await asyncio.sleep(min(took, HEAD_START_S))
+        await self._change(conclude, work, checks, _now_ms())
+
+    async def _change(self, rule: Callable[..., Decision], *what: object) -> bool:
+        """Decide by ``rule`` and commit; False where nothing follows.
+
+        Whole or not at all: close() cancels a verification only while it waits for its turn.
+        """
         async with self._lock:
             if self._closed:
-                return
+                return False
             draft = _Draft(self._view.overlay(), self._cursor.sequence)
-            draft.take(conclude(draft.view, work, checks, _now_ms()))
-            if not draft.events:
-                return
+            draft.take(rule(draft.view, *what))
+            if not draft.records:
+                return False
             await self._commit(draft, [], self._cursor.offset)
+            return True
 
 
 class _Draft:

@@ -9,8 +9,8 @@ from schemas.cloudevents import CloudEvent
 from schemas.commands import COMMANDS
 from schemas.events import EventName
 from worker.lifecycle.command import InvalidCommandError, parse_command
-from worker.lifecycle.decide import decide, reject_invalid
-from worker.lifecycle.outcome import conclude, deadline_check, expire
+from worker.lifecycle.decide import NOTHING, decide, reject_invalid
+from worker.lifecycle.outcome import announce, conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View
 
@@ -109,6 +109,19 @@ def test_a_failed_verification_leaves_the_old_asset_serving(lab):
     assert lab.events[-1].name == "update-failed"
     record = lab.view.deployment(d)
     assert (record.status, record.revision, record.asset.asset_id) == ("deployed", 1, "a")
+
+
+def test_agents_hear_of_a_candidate_once_it_is_verified(lab):
+    deployment = lab.ready()
+    lab.send("replace-asset", space_id="s", deployment_id=deployment, asset_id="b")
+    (work,) = lab.work
+    assert not lab.view.deployment(deployment).pending.verified
+    lab.take(announce(lab.view, work))
+    record = lab.view.deployment(deployment)
+    assert (record.pending.verified, record.status, record.revision) == (True, "updating", 1)
+    lab.verified()
+    assert lab.view.deployment(deployment).revision == 2
+    assert announce(lab.view, work) == NOTHING
 
 
 def test_a_failed_creation_can_be_replaced_or_deleted(lab):

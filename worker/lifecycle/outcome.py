@@ -74,6 +74,23 @@ def conclude(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> 
     )
 
 
+def announce(view: View, work: Work) -> Decision:
+    """Tell the agents that the pending asset has passed: they load it while the old one serves.
+
+    Not before: an agent must never load a file that was not verified. Decides nothing where no
+    client is served yet, or where the change is no longer pending.
+    """
+    record = view.deployment(work.id)
+    pending = None if record is None else record.pending
+    if record is None or record.asset is None or pending is None:
+        return NOTHING
+    if pending.command_key != work.command_key:
+        return NOTHING
+    told = pending.model_copy(update={"verified": True})
+    key = record_key("deployment", record.deployment_id)
+    return Decision(records=((key, record.model_copy(update={"pending": told})),))
+
+
 def deadline_check(work: Work, now_ms: int) -> Check | None:
     """Return the failed check of a verification that is past its deadline, else None."""
     # RFC 3339 UTC of one precision: the texts sort as the times do.
