@@ -118,10 +118,11 @@ class Stack:
     baton: BatonClient
     scoring: ScoringClient
 
-    def manifest(self, case: str = "binary", **more) -> Manifest:
+    def manifest(self, case: str = "binary", **parameters) -> Manifest:
+        """Save a model of ``cases``; with other parameters it is another file."""
         estimator, sample = cases()[case]
-        name = more.pop("name", case)
-        return save_model(estimator, sample, store=Store(self.settings.store), name=name, **more)
+        estimator.set_params(**parameters)
+        return save_model(estimator, sample, store=Store(self.settings.store), name=case)
 
     async def deployed(self, *case: str, space: str | None = None) -> tuple[str, str, list[str]]:
         """A space with an asset for each case, the first of them deployed."""
