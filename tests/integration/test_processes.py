@@ -1,0 +1,270 @@
+"""Workers and agents that stop, die, wake late and come back: nothing is lost, nothing twice."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+
+import joblib
+import pytest
+
+from artifacts.store import Store
+from client import BatonClient, ScoreRequest, ScoringClient, events
+from schemas.records import decode_record
+from tests.integration.conftest import (
+    DEADLINE_S,
+    Process,
+    Stack,
+    eventually,
+    new_settings,
+    read_all,
+)
+from tests.unit.models import cases
+
+pytestmark = pytest.mark.broker
+
+# Loads slowly, and then is the model it says it is.
+SLOW = "__import__('time').sleep({seconds}) or __import__('joblib').load({path!r})"
+
+
+class Slow:
+    def __init__(self, seconds, path):
+        self.code = SLOW.format(seconds=seconds, path=str(path))
+
+    def __reduce__(self):
+        return eval, (self.code,)
+
+
+@pytest.fixture
+def fresh(bootstrap_servers, tmp_path):
+    return new_settings(bootstrap_servers, tmp_path)
+
+
+def slow_manifest(stack, seconds):
+    estimator, _ = cases()["binary"]
+    inner, outer = stack.folder / "inner.joblib", stack.folder / "slow.joblib"
+    joblib.dump(estimator, inner)
+    joblib.dump(Slow(seconds, inner), outer)
+    stored = Store(stack.settings.store).put(outer)
+    changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
+    return stack.manifest().model_copy(update=changes)
+
+
+async def log_of(settings):
+    return [event async for event in events(settings)]
+
+
+def assert_gapless(log):
+    for partition in {event.partition for event in log}:
+        found = [event.sequence for event in log if event.partition == partition]
+        assert found == list(range(1, len(found) + 1))
+
+
+async def test_a_worker_stops_on_sigterm_and_its_successor_goes_on(start, fresh):
+    worker = start("worker", fresh).ready()
+    async with BatonClient(fresh, source="/test") as baton:
+        await baton.create_space("s")
+        assert worker.stop() == 0
+        # Published while nobody works: applied by the next one.
+        waiting = asyncio.create_task(baton.create_space("later"))
+        start("worker", fresh).ready()
+        assert (await waiting).name == "space-created"
+        assert {space.space_id for space in await baton.spaces()} == {"s", "later"}
+    log = await log_of(fresh)
+    assert [event.name for event in log].count("space-created") == 2
+    assert_gapless(log)
+
+
+async def test_an_agent_stops_on_sigterm_while_requests_come(start, fresh, tmp_path):
+    start("worker", fresh).ready()
+    first = start("scoring", fresh).ready()
+    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
+        stack = Stack(fresh, tmp_path, baton, scoring)
+        _, deployment, _ = await stack.deployed("binary")
+        load = asyncio.create_task(steady(scoring, deployment, 1500))
+        await asyncio.sleep(0)
+        until_some = asyncio.create_task(scoring.score(deployment, [[0.0, 0.0, 0.0]]))
+        await until_some
+        assert await asyncio.to_thread(first.stop) == 0
+        start("scoring", fresh).ready()
+        assert await load == 1500
+    await assert_each_answered_once(fresh, 1501)
+
+
+async def steady(scoring, deployment, count, per_second=500):
+    """Score ``count`` requests at a steady rate; how many were answered."""
+
+    async def requests():
+        begun = time.monotonic()
+        for number in range(count):
+            await asyncio.sleep(max(0.0, begun + number / per_second - time.monotonic()))
+            yield ScoreRequest(deployment, [[float(number), 0.0, 0.0]], request_id=f"r{number}")
+
+    return sum([1 async for answer in scoring.stream(requests()) if answer.revision])
+
+
+async def assert_each_answered_once(settings, count):
+    answers = await read_all(settings, settings.topics.responses)
+    counted = Counter(dict(record.headers)["request-id"] for record in answers)
+    assert len(counted) == count
+    assert set(counted.values()) == {1}
+    sent = await read_all(settings, settings.topics.requests)
+    assert {dict(record.headers)["request-id"] for record in sent} == set(counted)
+
+
+async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(
+    start, fresh, tmp_path
+):
+    start("worker", fresh).ready()
+    first = start("scoring", fresh).ready()
+    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
+        stack = Stack(fresh, tmp_path, baton, scoring)
+        _, deployment, _ = await stack.deployed("binary")
+        load = asyncio.create_task(steady(scoring, deployment, 6000))
+        second = await asyncio.to_thread(start("scoring", fresh).ready)
+        assert b"partitions=[0]" in second.log.read_bytes() or (
+            b"partitions=[1]" in second.log.read_bytes()
+        )
+        first.kill()
+        assert await load == 6000
+    await assert_each_answered_once(fresh, 6000)
+    assert second.stop() == 0
+
+
+async def test_a_paused_agent_that_wakes_is_fenced(start, fresh, tmp_path):
+    start("worker", fresh).ready()
+    first = start("scoring", fresh).ready()
+    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
+        stack = Stack(fresh, tmp_path, baton, scoring)
+        _, deployment, _ = await stack.deployed("binary")
+        load = asyncio.create_task(steady(scoring, deployment, 9000))
+        second = await asyncio.to_thread(start("scoring", fresh).ready)
+        # Longer than the group waits for it: its partition goes to the second.
+        first.popen.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(13)
+        first.popen.send_signal(signal.SIGCONT)
+        assert await load == 9000
+    await assert_each_answered_once(fresh, 9000)
+    assert second.stop() == 0
+
+
+async def test_at_least_once_is_a_setting(start, fresh, tmp_path):
+    start("worker", fresh).ready()
+    agent = start("scoring", fresh, BATON_DELIVERY="at_least_once").ready()
+    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
+        stack = Stack(fresh, tmp_path, baton, scoring)
+        _, deployment, _ = await stack.deployed("binary")
+        assert await steady(scoring, deployment, 500) == 500
+    assert agent.stop() == 0
+    # What it has answered it has committed: a successor of the other kind answers nothing twice.
+    start("scoring", fresh).ready()
+    await assert_each_answered_once(fresh, 500)
+
+
+async def test_a_worker_killed_in_a_replace_is_continued_as_if_nothing_happened(
+    start, fresh, tmp_path
+):
+    worker = start("worker", fresh).ready()
+    start("scoring", fresh).ready()
+    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
+        stack = Stack(fresh, tmp_path, baton, scoring)
+        space, deployment, (first,) = await stack.deployed("binary")
+        asset = (await baton.promote_asset(space, slow_manifest(stack, 2.0))).asset_id
+        replacing = asyncio.create_task(baton.replace_asset(space, deployment, asset))
+
+        async def updating():
+            return (await baton.deployment(deployment)).status == "updating"
+
+        await eventually(updating, "the replace is under way")
+        worker.kill()
+        answer = await scoring.score(deployment, [[1.0, 0.0, 0.0]])
+        assert (answer.asset_id, answer.revision) == (first, 1)
+        start("worker", fresh).ready()
+        done = await replacing
+        assert (done.name, done.revision) == ("deployment-updated", 2)
+        answer = await scoring.score(deployment, [[1.0, 0.0, 0.0]])
+        assert (answer.asset_id, answer.revision) == (asset, 2)
+    names = [event.name for event in await log_of(fresh) if event.data.deployment_id == deployment]
+    assert names == [
+        "update-started",
+        "deployment-created",
+        "update-started",
+        "deployment-updated",
+    ]
+
+
+async def test_two_workers_share_the_spaces_and_one_that_dies_is_taken_over(start, fresh):
+    first = start("worker", fresh).ready()
+    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
+        spaces = [f"s{number}" for number in range(300)]
+
+        async def create(part):
+            for space in part:
+                await baton.create_space(space, command_id=f"create-{space}")
+
+        load = asyncio.gather(*(create(spaces[n::10]) for n in range(10)))
+        second = await asyncio.to_thread(start("worker", fresh).ready)
+        first.kill()
+        await load
+        assert {space.space_id for space in await baton.spaces()} == set(spaces)
+    log = await log_of(fresh)
+    assert Counter(event.command_id for event in log) == {f"create-{s}": 1 for s in spaces}
+    assert_gapless(log)
+    assert second.stop() == 0
+
+
+async def test_events_and_state_agree_after_any_death(start, fresh):
+    """The worker is killed again and again while commands come."""
+    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
+        workers: list[Process] = []
+        spaces = [f"s{number}" for number in range(200)]
+        load = asyncio.gather(*(baton.create_space(space) for space in spaces))
+        for pause_s in (0.3, 0.1, 0.6):
+            workers.append(await asyncio.to_thread(start("worker", fresh).ready))
+            await asyncio.sleep(pause_s)
+            workers[-1].kill()
+        await asyncio.to_thread(start("worker", fresh).ready)
+        await load
+    log = await log_of(fresh)
+    assert_gapless(log)
+    made = Counter(event.data.command_id for event in log)
+    assert set(made.values()) == {1}
+    assert len(made) == len(spaces)
+    state = {}
+    for record in await read_all(fresh, fresh.topics.state):
+        state[record.partition, record.key.decode()] = record.value
+    found = {
+        decode_record(key, value).space_id
+        for (_, key), value in state.items()
+        if key.startswith("space/")
+    }
+    assert found == {event.data.space_id for event in log} == set(spaces)
+
+
+@pytest.mark.parametrize("module", ["worker", "scoring"])
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("BATON_CONTROL_PARTITIONS", "three", "BATON_CONTROL_PARTITIONS"),
+        ("BATON_BOOTSTRAP_SERVERS", "", "BATON_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_a_wrong_setting_ends_the_process_with_one_line(
+    start, fresh, module, variable, value, told
+):
+    process = start(module, fresh, **{variable: value})
+    assert process.popen.wait(DEADLINE_S) == 78
+    (line,) = process.tail().strip().splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize("module", ["worker", "scoring"])
+async def test_a_topic_of_another_shape_ends_the_process_with_one_line(start, fresh, module):
+    from dataclasses import replace
+
+    from transport.admin import ensure_topics
+
+    await ensure_topics(fresh.bootstrap_servers, fresh.topics)
+    process = start(module, replace(fresh, control_partitions=3))
+    assert await asyncio.to_thread(process.popen.wait, DEADLINE_S) == 78
+    assert "has 2 partitions, the settings say 3" in process.tail()
