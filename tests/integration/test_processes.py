@@ -13,7 +13,6 @@ from client import BatonClient, ScoreRequest, ScoringClient, events
 from schemas.records import decode_record
 from tests.integration.conftest import (
     DEADLINE_S,
-    Process,
     Stack,
     eventually,
     new_settings,
@@ -193,45 +192,41 @@ async def test_a_worker_killed_in_a_replace_is_continued_as_if_nothing_happened(
     ]
 
 
-async def test_two_workers_share_the_spaces_and_one_that_dies_is_taken_over(start, fresh):
-    first = start("worker", fresh).ready()
-    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
-        spaces = [f"s{number}" for number in range(300)]
+class Producer:
+    """Creates spaces, several at once, until it is stopped."""
 
-        async def create(part):
-            for space in part:
-                await baton.create_space(space, command_id=f"create-{space}")
+    def __init__(self, baton, at_once=8):
+        self.baton, self.made, self.stopping = baton, [], False
+        self.tasks = [asyncio.create_task(self.create(n)) for n in range(at_once)]
 
-        load = asyncio.gather(*(create(spaces[n::10]) for n in range(10)))
-        second = await asyncio.to_thread(start("worker", fresh).ready)
-        first.kill()
-        await load
-        assert {space.space_id for space in await baton.spaces()} == set(spaces)
-    log = await log_of(fresh)
-    assert Counter(event.command_id for event in log) == {f"create-{s}": 1 for s in spaces}
+    async def create(self, lane):
+        for number in range(10**6):
+            if self.stopping:
+                return
+            space = f"s{lane}-{number}"
+            await self.baton.create_space(space, command_id=space)
+            self.made.append(space)
+
+    async def more(self, count):
+        """Wait for so many more, so that what follows happens under load."""
+        goal = len(self.made) + count
+
+        async def made():
+            return len(self.made) >= goal or any(task.done() for task in self.tasks)
+
+        await eventually(made, f"{count} more spaces")
+
+    async def stop(self):
+        self.stopping = True
+        await asyncio.gather(*self.tasks)
+
+
+async def assert_log_and_state_agree(settings, spaces):
+    log = await log_of(settings)
     assert_gapless(log)
-    assert second.stop() == 0
-
-
-async def test_events_and_state_agree_after_any_death(start, fresh):
-    """The worker is killed again and again while commands come."""
-    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
-        workers: list[Process] = []
-        spaces = [f"s{number}" for number in range(200)]
-        load = asyncio.gather(*(baton.create_space(space) for space in spaces))
-        for pause_s in (0.3, 0.1, 0.6):
-            workers.append(await asyncio.to_thread(start("worker", fresh).ready))
-            await asyncio.sleep(pause_s)
-            workers[-1].kill()
-        await asyncio.to_thread(start("worker", fresh).ready)
-        await load
-    log = await log_of(fresh)
-    assert_gapless(log)
-    made = Counter(event.data.command_id for event in log)
-    assert set(made.values()) == {1}
-    assert len(made) == len(spaces)
+    assert Counter(event.command_id for event in log) == dict.fromkeys(spaces, 1)
     state = {}
-    for record in await read_all(fresh, fresh.topics.state):
+    for record in await read_all(settings, settings.topics.state):
         state[record.partition, record.key.decode()] = record.value
     found = {
         decode_record(key, value).space_id
@@ -239,6 +234,32 @@ async def test_events_and_state_agree_after_any_death(start, fresh):
         if key.startswith("space/")
     }
     assert found == {event.data.space_id for event in log} == set(spaces)
+
+
+async def test_two_workers_share_the_spaces_and_one_that_dies_is_taken_over(start, fresh):
+    first = start("worker", fresh).ready()
+    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
+        producer = Producer(baton)
+        second = await asyncio.to_thread(start("worker", fresh).ready)
+        await producer.more(50)
+        first.kill()
+        await producer.more(50)
+        await producer.stop()
+    await assert_log_and_state_agree(fresh, producer.made)
+    assert second.stop() == 0
+
+
+async def test_events_and_state_agree_after_any_death(start, fresh):
+    async with BatonClient(fresh, source="/test", timeout_s=DEADLINE_S) as baton:
+        worker = start("worker", fresh).ready()
+        producer = Producer(baton)
+        for count in (40, 7):
+            await producer.more(count)
+            worker.kill()
+            worker = await asyncio.to_thread(start("worker", fresh).ready)
+        await producer.more(20)
+        await producer.stop()
+    await assert_log_and_state_agree(fresh, producer.made)
 
 
 @pytest.mark.parametrize("module", ["worker", "scoring"])
