@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from client.audit import new_consumer
 from schemas.topics import Topic
@@ -27,18 +27,20 @@ class Tail(Generic[T]):
     def __init__(self, settings: Settings, topic: Topic, take: Take) -> None:
         self._topic = topic
         self._take = take
-        self._consumer = new_consumer(settings)
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self.waiting: dict[str, asyncio.Future[T]] = {}
 
     async def start(self) -> None:
         """Begin at the topic's present end: what is asked for after this cannot be missed."""
-        await self._consumer.start()
+        consumer = self._consumer = new_consumer(self._settings)
+        await consumer.start()
         where = [TopicPartition(self._topic.name, n) for n in range(self._topic.partitions)]
-        self._consumer.assign(where)
-        for partition, end in (await self._consumer.end_offsets(where)).items():
-            self._consumer.seek(partition, end)
-        self._task = asyncio.create_task(self._follow())
+        consumer.assign(where)
+        for partition, end in (await consumer.end_offsets(where)).items():
+            consumer.seek(partition, end)
+        self._task = asyncio.create_task(self._follow(consumer))
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
@@ -46,7 +48,8 @@ class Tail(Generic[T]):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     @contextlib.contextmanager
     def expected(self, key: str) -> Iterator["asyncio.Future[T]"]:
@@ -65,9 +68,9 @@ class Tail(Generic[T]):
             # Nobody may have awaited an error that came too late.
             self.waiting.pop(key).cancel()
 
-    async def _follow(self) -> None:
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
-            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
                     self._take(record)
 

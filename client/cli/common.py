@@ -118,7 +118,7 @@ def fail(options: Options, code: str, message: str) -> None:
     if options.as_json:
         print_json({"error": {"code": code, "message": message}})
     else:
-        err.print(f"[red bold]error[/]: {escape(message)} [dim]({code})[/]")
+        err.print(f"[red bold]error[/]: {escape(message)} [dim]({code})[/]", soft_wrap=True)
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
@@ -131,7 +131,10 @@ def show_progress(event: AuditEvent) -> None:
     """Say that a change is under way."""
     data = event.data
     after = data.after.asset_id if data.after else "?"
-    err.print(f"[yellow]{data.status}[/] {data.deployment_id}: verifying asset {escape(after)} …")
+    err.print(
+        f"[yellow]{data.status}[/] {data.deployment_id}: verifying asset {escape(after)} …",
+        soft_wrap=True,
+    )
 
 
 def show_outcome(options: Options, outcome: Outcome, text: str) -> None:
@@ -139,7 +142,7 @@ def show_outcome(options: Options, outcome: Outcome, text: str) -> None:
     if options.as_json:
         print_json(outcome.event.as_json())
     else:
-        out.print(f"[green]{outcome.name}[/] {text}")
+        out.print(f"[green]{outcome.name}[/] {text}", soft_wrap=True)
 
 
 def show_refusal(options: Options, event: AuditEvent, message: str, code: str) -> None:
@@ -147,7 +150,7 @@ def show_refusal(options: Options, event: AuditEvent, message: str, code: str) -
     if options.as_json:
         print_json(event.as_json())
         return
-    err.print(f"[red bold]{event.name}[/]: {escape(message)} [dim]({code})[/]")
+    err.print(f"[red bold]{event.name}[/]: {escape(message)} [dim]({code})[/]", soft_wrap=True)
     failed = [check for check in event.data.checks or () if not check.passed]
     if failed:
         err.print(checks_table(failed))

@@ -91,8 +91,8 @@ def save(  # noqa: PLR0913, PLR0917 - an option each
         print_json(manifest.model_dump(mode="json", exclude_none=True) | {"manifest": str(goal)})
         return
     out.print(f"[green]model saved[/] {escape(name)}")
-    out.print(f"  file      {escape(manifest.uri)} ({manifest.size} bytes)")
-    out.print(f"  manifest  {escape(str(goal))}")
+    out.print(f"  file      {escape(manifest.uri)} ({manifest.size} bytes)", soft_wrap=True)
+    out.print(f"  manifest  {escape(str(goal))}", soft_wrap=True)
     grid = table("field", "type", "nullable")
     for field in manifest.input_schema.fields if manifest.input_schema else ():
         grid.add_row(escape(field.name), field.type, "yes" if field.nullable else "")

@@ -82,15 +82,21 @@ def up(
 
 
 def _say(message: str) -> None:
-    err.print(f"[dim]{escape(message)}[/]")
+    err.print(f"[dim]{escape(message)}[/]", soft_wrap=True)
 
 
 def _ready(options: Options, servers: str, data: Path) -> None:
     if options.as_json:
         print_json({"ready": True, "bootstrap_servers": servers})
         return
-    out.print(f"[green bold]baton is ready[/]: Kafka at {servers}, logs in {data / 'logs'}")
-    out.print("[dim]Ctrl-C stops everything. Next, in another terminal: baton space create demo[/]")
+    out.print(
+        f"[green bold]baton is ready[/]: Kafka at {servers}, logs in {data / 'logs'}",
+        soft_wrap=True,
+    )
+    out.print(
+        "[dim]Ctrl-C stops everything. Next, in another terminal: baton space create demo[/]",
+        soft_wrap=True,
+    )
     sys.stdout.flush()
 
 

@@ -64,7 +64,7 @@ class Python:
 
 
 class CommandLine:
-    """``baton --json``."""
+    """``baton --json``. It finds a deployment's space by itself."""
 
     def __init__(self, stack):
         self.environment, self.folder = stack.settings.environment(), stack.folder
@@ -95,16 +95,16 @@ class CommandLine:
         arguments = ("--space", space, "--asset", asset, "--name", "d")
         return await self.send("deployment", "create", *arguments)
 
-    async def replace(self, space, deployment, asset, *, dry_run=False, expected_revision=None):
+    async def replace(self, _space, deployment, asset, *, dry_run=False, expected_revision=None):
         options = ["--dry-run"] * dry_run
         if expected_revision is not None:
             options += ["--expected-revision", str(expected_revision)]
         return await self.send("deployment", "replace", deployment, "--asset", asset, *options)
 
-    async def rollback(self, space, deployment):
+    async def rollback(self, _space, deployment):
         return await self.send("deployment", "rollback", deployment)
 
-    async def delete_deployment(self, space, deployment):
+    async def delete_deployment(self, _space, deployment):
         return await self.send("deployment", "delete", deployment)
 
     async def delete_asset(self, space, asset):
@@ -181,7 +181,7 @@ async def test_a_corrupted_file_is_refused(client, lab, stack):
     assert refusal.value.checks == ["digest"]
 
 
-def baton(stack, *arguments, folder=None):
+def baton(stack, *arguments):
     """Run ``baton`` as a person does; its exit status and what it prints."""
     runner = CliRunner()
     done = runner.invoke(main, arguments, env=stack.settings.environment() | {"COLUMNS": "100"})
@@ -253,7 +253,7 @@ async def test_events_follow_gives_each_once(stack):
     assert len(places) == len(set(places))
 
 
-def test_a_broker_that_is_away_is_told_in_one_line(stack, monkeypatch):
+def test_a_broker_that_is_away_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr("client.commands.BROKER_TIMEOUT_S", 1.0)
     runner = CliRunner()
     done = runner.invoke(main, ["--bootstrap-servers", "127.0.0.1:1", "space", "create", "x"])

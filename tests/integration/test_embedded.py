@@ -140,7 +140,7 @@ def test_without_network_and_cache_it_says_so(tmp_path):
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "EmbeddedKafkaError" in last
-    assert "cannot download Kafka" in last
+    assert "cannot download Apache Kafka" in last
     assert "BATON_BOOTSTRAP_SERVERS" in last
     assert not list((tmp_path / "empty").iterdir())
 

@@ -84,6 +84,7 @@ class EmbeddedKafka:
         """
         if self.running:
             return self
+        self._end()
         java, jars = java_command(), kafka_jars(self._progress)
         try:
             data = self._data = self._folder()
