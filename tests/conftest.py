@@ -21,6 +21,12 @@ hypothesis.settings.load_profile("baton")
 IMAGE = "apache/kafka:4.3.1"
 
 
+def pytest_addoption(parser):
+    chaos = parser.getgroup("chaos")
+    chaos.addoption("--seed", type=int, default=1, help="Repeats a run of the chaos tests.")
+    chaos.addoption("--minutes", type=float, default=1.0, help="How long faults are made.")
+
+
 def docker_answers() -> bool:
     docker = shutil.which("docker")
     if docker is None:

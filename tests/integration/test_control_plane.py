@@ -13,7 +13,7 @@ from client import BatonClient, CommandRejected, UpdateFailed, events
 from schemas.cloudevents import CloudEvent, encode
 from schemas.records import Status
 from schemas.topics import partition_for
-from tests.integration.conftest import eventually, read_all
+from tests.support import eventually, read_all
 from tests.unit.models import Evil, cases
 
 pytestmark = pytest.mark.broker

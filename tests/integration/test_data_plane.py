@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from client import ScoreRequest, ScoringError
-from tests.integration.conftest import eventually, read_all
+from tests.support import eventually, read_all
 from tests.unit.models import MIXED, cases
 
 pytestmark = pytest.mark.broker

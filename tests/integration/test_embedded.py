@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from client.audit import new_consumer
-from tests.integration.conftest import DEADLINE_S, until
+from tests.support import DEADLINE_S, until
 from transport.embedded import EmbeddedKafka, EmbeddedKafkaError
 from transport.embedded import broker as broker_module
 from transport.settings import Settings

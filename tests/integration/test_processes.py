@@ -3,20 +3,23 @@
 import asyncio
 import signal
 import time
-from collections import Counter
 
 import joblib
 import pytest
 
 from artifacts.store import Store
-from client import BatonClient, ScoreRequest, ScoringClient, events
-from schemas.records import decode_record
-from tests.integration.conftest import (
+from client import BatonClient, ScoreRequest, ScoringClient
+from tests.checker import (
+    assert_each_answered_once,
+    assert_gapless,
+    assert_log_and_state_agree,
+    log_of,
+)
+from tests.support import (
     DEADLINE_S,
     Stack,
     eventually,
     new_settings,
-    read_all,
 )
 from tests.unit.models import cases
 
@@ -47,16 +50,6 @@ def slow_manifest(stack, seconds):
     stored = Store(stack.settings.store).put(outer)
     changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
     return stack.manifest().model_copy(update=changes)
-
-
-async def log_of(settings):
-    return [event async for event in events(settings)]
-
-
-def assert_gapless(log):
-    for partition in {event.partition for event in log}:
-        found = [event.sequence for event in log if event.partition == partition]
-        assert found == list(range(1, len(found) + 1))
 
 
 async def test_a_worker_stops_on_sigterm_and_its_successor_goes_on(start, fresh):
@@ -100,15 +93,6 @@ async def steady(scoring, deployment, count, per_second=500):
             yield ScoreRequest(deployment, [[float(number), 0.0, 0.0]], request_id=f"r{number}")
 
     return sum([1 async for answer in scoring.stream(requests()) if answer.revision])
-
-
-async def assert_each_answered_once(settings, count):
-    answers = await read_all(settings, settings.topics.responses)
-    counted = Counter(dict(record.headers)["request-id"] for record in answers)
-    assert len(counted) == count
-    assert set(counted.values()) == {1}
-    sent = await read_all(settings, settings.topics.requests)
-    assert {dict(record.headers)["request-id"] for record in sent} == set(counted)
 
 
 async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(
@@ -219,21 +203,6 @@ class Producer:
     async def stop(self):
         self.stopping = True
         await asyncio.gather(*self.tasks)
-
-
-async def assert_log_and_state_agree(settings, spaces):
-    log = await log_of(settings)
-    assert_gapless(log)
-    assert Counter(event.command_id for event in log) == dict.fromkeys(spaces, 1)
-    state = {}
-    for record in await read_all(settings, settings.topics.state):
-        state[record.partition, record.key.decode()] = record.value
-    found = {
-        decode_record(key, value).space_id
-        for (_, key), value in state.items()
-        if key.startswith("space/")
-    }
-    assert found == {event.data.space_id for event in log} == set(spaces)
 
 
 async def test_two_workers_share_the_spaces_and_one_that_dies_is_taken_over(start, fresh):

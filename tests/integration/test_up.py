@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import DEADLINE_S, until
+from tests.support import DEADLINE_S, until
 
 pytestmark = pytest.mark.broker
 

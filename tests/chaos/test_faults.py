@@ -1,0 +1,198 @@
+"""Workers and agents are killed, paused and stopped under load; then everything is counted.
+
+``make chaos SEED=7 MINUTES=5``. The seed gives the order of the faults, not their exact moments.
+"""
+
+import asyncio
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from client import BatonClient, CommandRejected, ScoreRequest, ScoringClient
+from client.errors import ScoringError
+from schemas.events import FINAL
+from tests.checker import (
+    assert_each_answered_once,
+    assert_gapless,
+    assert_revisions_rise_by_one,
+    assert_state_is_what_the_log_says,
+    log_of,
+)
+from tests.support import Process, Stack, new_settings
+
+pytestmark = [pytest.mark.chaos, pytest.mark.broker]
+
+RATE = 300
+DEPLOYMENTS = 3
+# Longer than the groups wait for a member: what wakes must find itself fenced.
+PAUSE_S = (11.0, 15.0)
+PATIENCE_S = 90.0
+
+
+@dataclass
+class Ledger:
+    """What was sent; ``floor`` is the newest revision announced for each deployment."""
+
+    floor: dict[str, int]
+    sent: int = 0
+    answered: int = 0
+    stale: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    commands: dict[str, str] = field(default_factory=dict)
+
+
+async def score(scoring, ledger, stop):
+    begun = time.monotonic()
+    running = set()
+
+    async def one(request):
+        floor = ledger.floor[request.deployment_id]
+        try:
+            answer = await scoring.ask(request)
+        except (ScoringError, TimeoutError) as error:
+            ledger.errors.append(str(error))
+            return
+        ledger.answered += 1
+        if answer.revision < floor:
+            ledger.stale.append(f"{request.request_id}: {answer.revision} after {floor}")
+
+    while not stop.is_set():
+        await asyncio.sleep(max(0.002, begun + ledger.sent / RATE - time.monotonic()))
+        deployment = list(ledger.floor)[ledger.sent % len(ledger.floor)]
+        row = [float(ledger.sent % 7), 0.0, 0.0]
+        task = asyncio.create_task(
+            one(ScoreRequest(deployment, [row], request_id=f"r{ledger.sent}"))
+        )
+        ledger.sent += 1
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+
+
+async def replace(baton, ledger, space, deployment, assets, stop):
+    """Replace, roll back and be refused, one after the other."""
+    turn = 0
+    while not stop.is_set():
+        turn += 1
+        command_id = f"{deployment}-{turn}"
+        serving = (await baton.deployment(deployment)).asset.asset_id
+        other = assets[1] if serving == assets[0] else assets[0]
+        try:
+            if turn % 5 == 0:
+                outcome = await baton.rollback_deployment(space, deployment, command_id=command_id)
+            else:
+                wanted = serving if turn % 7 == 0 else other
+                outcome = await baton.replace_asset(
+                    space, deployment, wanted, command_id=command_id
+                )
+        except CommandRejected as refusal:
+            ledger.commands[command_id] = refusal.rejection
+        else:
+            ledger.commands[command_id] = outcome.name
+            ledger.floor[deployment] = outcome.revision
+        await asyncio.sleep(0.05)
+
+
+class Faults:
+    """Two workers and two agents; one at a time has a bad moment."""
+
+    def __init__(self, settings, folder, seed):
+        self.settings, self.folder = settings, folder
+        self.random = random.Random(seed)
+        self.members = {
+            (module, n): self.start(module) for module in ("worker", "scoring") for n in (1, 2)
+        }
+        self.done = []
+
+    def start(self, module):
+        return Process(module, self.settings, self.folder)
+
+    def strike(self):
+        """Make one fault and mend it."""
+        victim = self.random.choice(sorted(self.members))
+        fault = self.random.choice(["kill", "kill", "pause", "stop"])
+        away = self.random.uniform(0, 3)
+        process = self.members[victim]
+        print(f"  {fault:5} {victim[0]} {victim[1]}", flush=True)
+        self.done.append(fault)
+        if fault == "pause":
+            process.popen.send_signal(signal.SIGSTOP)
+            time.sleep(self.random.uniform(*PAUSE_S))
+            process.popen.send_signal(signal.SIGCONT)
+        elif fault == "stop":
+            assert process.stop() == 0, process.tail()
+        else:
+            process.kill()
+        time.sleep(away)
+        # A member that was fenced may have ended itself: as `baton up` does, start it again.
+        for member, running in self.members.items():
+            if running.popen.poll() is not None:
+                self.members[member] = self.start(member[0])
+        for running in self.members.values():
+            running.ready()
+
+    def end(self):
+        return {member: process.stop() for member, process in self.members.items()}
+
+    def kill(self):
+        for process in self.members.values():
+            if process.popen.poll() is None:
+                process.kill()
+
+
+async def test_nothing_is_lost_repeated_or_stale(bootstrap_servers, tmp_path, request):
+    seed = request.config.getoption("--seed")
+    minutes = request.config.getoption("--minutes")
+    print(f"\nseed {seed}, {minutes:g} min: make chaos SEED={seed} MINUTES={minutes:g}", flush=True)
+    settings = new_settings(bootstrap_servers, tmp_path)
+    faults = await asyncio.to_thread(Faults, settings, tmp_path, seed)
+    try:
+        for process in faults.members.values():
+            await asyncio.to_thread(process.ready)
+        async with (
+            BatonClient(settings, source="/chaos", timeout_s=PATIENCE_S) as baton,
+            ScoringClient(settings, timeout_s=PATIENCE_S) as scoring,
+        ):
+            ledger = await under_load(faults, Stack(settings, tmp_path, baton, scoring), minutes)
+        assert set((await asyncio.to_thread(faults.end)).values()) == {0}
+    finally:
+        faults.kill()
+    log = await log_of(settings)
+    print(
+        f"  {len(faults.done)} faults; {ledger.sent} requests, {ledger.answered} answered, "
+        f"{len(ledger.stale)} stale, {len(ledger.errors)} errors; {len(ledger.commands)} commands; "
+        f"revisions {sorted(ledger.floor.values())}",
+        flush=True,
+    )
+    assert ledger.errors == []
+    assert ledger.stale == []
+    assert ledger.answered == ledger.sent
+    await assert_each_answered_once(settings, ledger.sent)
+    assert_gapless(log)
+    assert_revisions_rise_by_one(log)
+    await assert_state_is_what_the_log_says(settings, log)
+    ended = [event.command_id for event in log if event.name in FINAL]
+    assert len(ended) == len(set(ended))
+    assert set(ledger.commands) <= set(ended)
+
+
+async def under_load(faults, stack, minutes):
+    places = []
+    for _ in range(DEPLOYMENTS):
+        space, deployment, assets = await stack.deployed("binary", "binary")
+        places.append((space, deployment, assets))
+    ledger = Ledger({deployment: 1 for _, deployment, _ in places})
+    stop = asyncio.Event()
+    load = asyncio.gather(
+        score(stack.scoring, ledger, stop),
+        *(replace(stack.baton, ledger, *place, stop) for place in places),
+    )
+    end = time.monotonic() + 60 * minutes
+    while time.monotonic() < end and not load.done():
+        await asyncio.to_thread(faults.strike)
+    stop.set()
+    await load
+    return ledger

@@ -1,0 +1,133 @@
+"""Real processes on a real Kafka, and ways to wait for them and to read what they wrote."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import TopicPartition
+
+from artifacts.save import save_model
+from artifacts.store import Store
+from client import BatonClient, ScoringClient
+from client.audit import new_consumer
+from client.supervisor import child_environment
+from schemas.manifest import Manifest
+from tests.unit.models import cases
+from transport.settings import Settings
+
+DEADLINE_S = 60.0
+
+
+class Process:
+    """A worker or a scoring agent, started as people start it."""
+
+    def __init__(self, module: str, settings: Settings, folder: Path, **env: str) -> None:
+        name = f"{module}-{uuid.uuid4().hex[:6]}"
+        self.ready_file = folder / f"{name}.ready"
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdout=log,
+                stderr=log,
+                env=child_environment(settings) | {"BATON_READY_FILE": str(self.ready_file)} | env,
+            )
+
+    def ready(self) -> "Process":
+        def is_ready() -> bool:
+            assert self.popen.poll() is None, self.tail()
+            return self.ready_file.exists()
+
+        until(is_ready, f"{self.log.name} is ready", self.tail)
+        return self
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        # A process that was paused by its test hears nothing.
+        self.popen.send_signal(signal.SIGCONT)
+        self.popen.terminate()
+        return self.popen.wait(DEADLINE_S)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+def until(condition, what: str, more=lambda: "") -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S:.0f} s for: {what}\n{more()}"
+        time.sleep(0.02)
+
+
+async def eventually(condition, what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not await condition():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S:.0f} s for: {what}"
+        await asyncio.sleep(0.02)
+
+
+def new_settings(servers: str, folder: Path) -> Settings:
+    name = uuid.uuid4().hex[:8]
+    return Settings(
+        servers,
+        topic_prefix=f"t{name}.",
+        store=(str(folder / "store"),),
+        app=f"t{name}",
+        control_partitions=2,
+        data_partitions=2,
+    )
+
+
+async def read_all(settings: Settings, topic) -> list:
+    """Every committed record of a topic, partition by partition."""
+    consumer = new_consumer(settings)
+    await consumer.start()
+    try:
+        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        consumer.assign(where)
+        ends = await consumer.end_offsets(where)
+        await consumer.seek_to_beginning(*where)
+        found = []
+        while any([await consumer.position(partition) < ends[partition] for partition in where]):
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found += records
+        return found
+    finally:
+        await consumer.stop()
+
+
+@dataclass
+class Stack:
+    """A worker and a scoring agent that run, and clients of them."""
+
+    settings: Settings
+    folder: Path
+    baton: BatonClient
+    scoring: ScoringClient
+
+    def manifest(self, case: str = "binary", **parameters) -> Manifest:
+        """Save a model of ``cases``; with other parameters it is another file."""
+        estimator, sample = cases()[case]
+        estimator.set_params(**parameters)
+        return save_model(estimator, sample, store=Store(self.settings.store), name=case)
+
+    async def deployed(self, *case: str, space: str | None = None) -> tuple[str, str, list[str]]:
+        """A space with an asset for each case, the first of them deployed."""
+        space = space or f"s{uuid.uuid4().hex[:6]}"
+        await self.baton.create_space(space)
+        assets = []
+        for name in case or ("binary", "binary"):
+            asset = f"{name}-{uuid.uuid4().hex[:6]}"
+            await self.baton.promote_asset(space, self.manifest(name), asset)
+            assets.append(asset)
+        created = await self.baton.create_deployment(space, assets[0], "d")
+        return space, created.deployment_id, assets
