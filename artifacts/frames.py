@@ -68,7 +68,9 @@ class Layout:
         self.schema = schema
         self._as_frame = as_frame
         self._fields = schema.fields
-        self._real = all(_ALLOWED[field.type] is _REAL for field in schema.fields)
+        # A float column of a DataFrame is a single precision one: then column by column.
+        one_type = {FieldType.DOUBLE} if as_frame else {FieldType.DOUBLE, FieldType.FLOAT}
+        self._real = all(field.type in one_type for field in schema.fields)
         numeric = all(field.type in _DTYPES for field in schema.fields)
         self._dtype: type = np.float64 if numeric else np.object_
         self.plan = lru_cache(PLANS)(self._plan)
@@ -109,10 +111,10 @@ class Layout:
             row = next(at for at, values in enumerate(rows) if len(values) != width)
             raise FieldError(f"a row has {len(rows[row])} values, not {width}", None, row)
         # A set of types: one pass in C over every value.
-        if self._real and not self._as_frame and set(map(type, chain.from_iterable(rows))) <= _REAL:
+        if self._real and set(map(type, chain.from_iterable(rows))) <= _REAL:
             # An integer beyond a double overflows: the slow way below names it.
             with contextlib.suppress(OverflowError):
-                return np.array(rows, np.float64)
+                return self._matrix(np.array(rows, np.float64))
         columns = [
             _column(field, values)
             for field, values in zip(self._fields, zip(*rows, strict=True), strict=True)
@@ -121,6 +123,11 @@ class Layout:
             names = [field.name for field in self._fields]
             return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
         return np.column_stack([np.asarray(column, self._dtype) for column in columns])
+
+    def _matrix(self, values: np.ndarray[Any, Any]) -> Matrix:
+        if not self._as_frame:
+            return values
+        return pd.DataFrame(values, columns=[field.name for field in self._fields], copy=False)
 
 
 def _picked(plan: Plan, rows: Rows) -> list[list[Any]]:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # A dead agent's partitions are taken over after this long.
 SESSION_TIMEOUT_MS = 10_000
+# A fetch is what one transaction takes: room for the largest batch of 30 numbers a request.
+FETCH_BYTES = 8 * 1024**2
 HEARTBEAT_MS = 2_000
 # A batch that does not end before the group gives up on this member cannot be waited for.
 REVOKE_TIMEOUT_S = 9.0
@@ -61,7 +63,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            max_partition_fetch_bytes=4 * 1024**2,
+            max_partition_fetch_bytes=FETCH_BYTES,
             retry_backoff_ms=20,
         )
         # Asks for end offsets; on the other they would wait behind its long poll.

@@ -21,7 +21,7 @@ class ScoringSettings:
 
     kafka: Settings
     delivery: str = EXACTLY_ONCE
-    max_batch: int = 4000
+    max_batch: int = 8000
     cache_models: int = 64
     cache_bytes: int = 4 * 1024**3
     revision_wait_s: float = 2.0
@@ -44,7 +44,7 @@ class ScoringSettings:
         return cls(
             kafka=Settings.from_env(environ),
             delivery=delivery,
-            max_batch=_count(environ, "BATON_MAX_BATCH", 4000),
+            max_batch=_count(environ, "BATON_MAX_BATCH", 8000),
             cache_models=_count(environ, "BATON_CACHE_MODELS", 64),
             cache_bytes=_count(environ, "BATON_CACHE_MB", 4096) * 1024**2,
             revision_wait_s=_count(environ, "BATON_REVISION_WAIT_MS", 2000) / 1000,
