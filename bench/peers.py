@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable, Coroutine
 
 import joblib
 import pandas as pd
@@ -93,7 +94,11 @@ def _producer(settings: Settings) -> AIOKafkaProducer:
     )
 
 
-PEERS = {"echo": echo, "loop": loop, "one-by-one": one_by_one}
+PEERS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
+    "echo": echo,
+    "loop": loop,
+    "one-by-one": one_by_one,
+}
 
 if __name__ == "__main__":
     # The broker's answers while it verifies a transaction: harmless, and many.

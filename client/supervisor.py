@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class Supervisor:
         settings: Settings,
         logs: Path,
         say: Say,
-        commands: dict[str, Sequence[str]] | None = None,
+        commands: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._say = say
