@@ -1,0 +1,49 @@
+"""The documents name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas.checks import VERIFICATION_CHECKS, Code
+from schemas.commands import COMMANDS, Reason
+from schemas.events import EventName
+from schemas.scoring import ScoringCode
+
+ROOT = Path(__file__).parents[2]
+MESSAGES = (ROOT / "docs" / "messages.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*COMMANDS, *EventName, *Code, *ScoringCode, *Reason, *VERIFICATION_CHECKS],
+)
+def test_every_name_on_the_wire_is_documented(name):
+    assert re.search(rf"\b{name}\b", MESSAGES)
+
+
+@pytest.mark.parametrize("model", COMMANDS.values(), ids=COMMANDS)
+def test_every_field_of_a_command_is_documented(model):
+    name = next(name for name, found in COMMANDS.items() if found is model)
+    (row,) = re.findall(rf"^\| `{name}` \| (.*) \|$", MESSAGES, re.MULTILINE)
+    documented = {field: bool(mark) for field, mark in re.findall(r"`(\w+)`(\?)?", row)}
+    expected = {field: not info.is_required() for field, info in model.model_fields.items()}
+    assert documented == expected
+
+
+def test_every_setting_is_documented():
+    code = [
+        path.read_text()
+        for folder in ("transport", "worker", "scoring", "client", "artifacts")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    names = set(re.findall(r"\"(BATON_[A-Z_]+)\"", "\n".join(code)))
+    assert names
+    assert {name for name in names if name not in README} == set()
+
+
+def test_links_lead_somewhere():
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
