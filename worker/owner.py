@@ -25,7 +25,8 @@ from transport.state_view import StateView
 from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage, home_partition, space_of
 from worker.lifecycle.command import InvalidCommandError, parse_command
-from worker.lifecycle.decide import Decision, decide, reject_invalid
+from worker.lifecycle.decide import decide, reject_invalid
+from worker.lifecycle.decision import Decision
 from worker.lifecycle.outcome import announce, conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work

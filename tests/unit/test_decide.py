@@ -9,7 +9,8 @@ from schemas.cloudevents import CloudEvent
 from schemas.commands import COMMANDS
 from schemas.events import EventName
 from worker.lifecycle.command import InvalidCommandError, parse_command
-from worker.lifecycle.decide import NOTHING, decide, reject_invalid
+from worker.lifecycle.decide import decide, reject_invalid
+from worker.lifecycle.decision import NOTHING
 from worker.lifecycle.outcome import announce, conclude, deadline_check, expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View

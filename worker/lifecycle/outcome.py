@@ -13,7 +13,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_MEMORY_MS
-from worker.lifecycle.decide import NOTHING, Decision
+from worker.lifecycle.decision import NOTHING, Decision
 from worker.lifecycle.view import View, Work
 
 HISTORY = 20
