@@ -64,6 +64,7 @@ class Pipeline:
         self._on_failure = on_failure
         self._stopping = False
         self._next = 0
+        self._scoring: asyncio.Task[list[Write]] | None = None
         self.ready = asyncio.Event()
         self.fenced = False
         self.last_progress = time.monotonic()
@@ -75,8 +76,14 @@ class Pipeline:
         return self._next
 
     async def stop(self) -> None:
-        """Stop after the running batch: a producer stopped inside a transaction would hang."""
+        """Stop: a batch that is being scored is dropped, one that is being committed ends first.
+
+        A producer stopped inside a transaction would hang. A batch may wait for the state table as
+        long as a dead worker's transaction is open, which a rebalance must not wait for.
+        """
         self._stopping = True
+        if self._scoring is not None:
+            self._scoring.cancel()
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
@@ -126,7 +133,16 @@ class Pipeline:
                 f"{self.partition} was fetched from offset {records[0].offset}, expected "
                 f"{self._next}: going on would answer requests twice"
             )
-        writes = await self._scorer.score(records)
+        self._scoring = asyncio.create_task(self._scorer.score(records))
+        try:
+            writes = await self._scoring
+        except asyncio.CancelledError:
+            # Stopped: whoever owns the partition next scores the batch.
+            if self._stopping:
+                return
+            raise
+        finally:
+            self._scoring = None
         end = records[-1].offset + 1
         await self._producer.commit(writes, {self.partition: end}, self._group)
         self._next = end

@@ -21,7 +21,7 @@ from tests.checker import (
     assert_state_is_what_the_log_says,
     log_of,
 )
-from tests.support import Process, Stack, new_settings
+from tests.support import Process, Stack, new_settings, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.broker]
 
@@ -106,6 +106,7 @@ class Faults:
             (module, n): self.start(module) for module in ("worker", "scoring") for n in (1, 2)
         }
         self.done = []
+        self.ended_itself = 0
 
     def start(self, module):
         return Process(module, self.settings, self.folder)
@@ -127,15 +128,26 @@ class Faults:
         else:
             process.kill()
         time.sleep(away)
-        # A member that was fenced may have ended itself: as `baton up` does, start it again.
-        for member, running in self.members.items():
-            if running.popen.poll() is not None:
-                self.members[member] = self.start(member[0])
-        for running in self.members.values():
-            running.ready()
+        self.mend()
+
+    def mend(self):
+        """Start again what has ended, as `baton up` does, until all are ready."""
+
+        def all_ready():
+            for member, process in self.members.items():
+                status = process.popen.poll()
+                # Killed, stopped, or ended by itself because it could not go on safely.
+                assert status in {None, -signal.SIGKILL, 0, 70}, process.tail()
+                if status is not None:
+                    self.ended_itself += status == 70
+                    self.members[member] = self.start(member[0])
+            return all(process.ready_file.exists() for process in self.members.values())
+
+        until(all_ready, "every member is ready")
 
     def end(self):
-        return {member: process.stop() for member, process in self.members.items()}
+        for process in self.members.values():
+            assert process.stop() == 0, process.tail()
 
     def kill(self):
         for process in self.members.values():
@@ -150,19 +162,20 @@ async def test_nothing_is_lost_repeated_or_stale(bootstrap_servers, tmp_path, re
     settings = new_settings(bootstrap_servers, tmp_path)
     faults = await asyncio.to_thread(Faults, settings, tmp_path, seed)
     try:
-        for process in faults.members.values():
-            await asyncio.to_thread(process.ready)
+        await asyncio.to_thread(faults.mend)
         async with (
             BatonClient(settings, source="/chaos", timeout_s=PATIENCE_S) as baton,
             ScoringClient(settings, timeout_s=PATIENCE_S) as scoring,
         ):
             ledger = await under_load(faults, Stack(settings, tmp_path, baton, scoring), minutes)
-        assert set((await asyncio.to_thread(faults.end)).values()) == {0}
+        await asyncio.to_thread(faults.mend)
+        await asyncio.to_thread(faults.end)
     finally:
         faults.kill()
     log = await log_of(settings)
     print(
-        f"  {len(faults.done)} faults; {ledger.sent} requests, {ledger.answered} answered, "
+        f"  {len(faults.done)} faults, {faults.ended_itself} ended by themselves; "
+        f"{ledger.sent} requests, {ledger.answered} answered, "
         f"{len(ledger.stale)} stale, {len(ledger.errors)} errors; {len(ledger.commands)} commands; "
         f"revisions {sorted(ledger.floor.values())}",
         flush=True,

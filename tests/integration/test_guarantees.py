@@ -158,6 +158,23 @@ async def test_a_batch_of_an_agent_that_was_replaced_meanwhile_is_not_answered_t
     assert await two.answers() == list(range(10))
 
 
+async def test_a_rebalance_does_not_wait_for_a_batch_that_waits_for_the_state(two):
+    first = await two.begin(0)
+    await two.echoes[0].fetched.wait()
+    # It is never let: as while a dead worker's transaction is open.
+    async with asyncio.timeout(5):
+        await first.stop()
+    assert first.position == 0
+    two.echoes[1].go.set()
+    second = await two.begin(1)
+
+    async def scored():
+        return second.position == 10
+
+    await eventually(scored, "the second agent has answered")
+    assert await two.answers() == list(range(10))
+
+
 class LateStart:
     """A producer that starts once the other agent has committed what it had in hand."""
 
