@@ -129,8 +129,9 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(REVOKE_TIMEOUT_S):
                 await asyncio.gather(*(pipeline.stop() for pipeline in dropped))
         except TimeoutError:
+            phases = {pipeline.partition.partition: pipeline.phase for pipeline in dropped}
             self._on_failure(
-                AgentError(f"a batch did not end within {REVOKE_TIMEOUT_S:.0f} s of a rebalance")
+                AgentError(f"not stopped within {REVOKE_TIMEOUT_S:.0f} s of a rebalance: {phases}")
             )
 
     async def _watched(self) -> None:

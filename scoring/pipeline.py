@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -16,6 +16,8 @@ from transport.transactions import Write
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
+
+T = TypeVar("T")
 
 
 class Commits(Protocol):
@@ -64,9 +66,11 @@ class Pipeline:
         self._on_failure = on_failure
         self._stopping = False
         self._next = 0
-        self._scoring: asyncio.Task[list[Write]] | None = None
+        self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
         self.fenced = False
+        # What it is at: told where it takes too long.
+        self.phase = "starting its producer"
         self.last_progress = time.monotonic()
         self._task = asyncio.create_task(self._run())
 
@@ -76,25 +80,29 @@ class Pipeline:
         return self._next
 
     async def stop(self) -> None:
-        """Stop: a batch that is being scored is dropped, one that is being committed ends first.
+        """Stop: what is being fetched or scored is dropped, what is being committed ends first.
 
-        A producer stopped inside a transaction would hang. A batch may wait for the state table as
-        long as a dead worker's transaction is open, which a rebalance must not wait for.
+        A producer stopped inside a transaction would hang. A fetch may wait for the very rebalance
+        that waits for this, and a batch for the state table, as long as a dead worker's transaction
+        is open.
         """
         self._stopping = True
-        if self._scoring is not None:
-            self._scoring.cancel()
+        if self._droppable is not None:
+            self._droppable.cancel()
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:
             await self._producer.start()
             try:
-                await self._seek()
+                await self._until_stopped(self._seek())
                 self.ready.set()
                 while not self._stopping:
-                    await self._step()
+                    scored = await self._until_stopped(self._scored())
+                    if scored is not None:
+                        await self._commit(*scored)
             finally:
+                self.phase = "stopping its producer"
                 await self._producer.stop()
         except ProducerFenced:
             # Another agent owns the partition: it goes on from what was committed. If the group
@@ -106,13 +114,27 @@ class Pipeline:
         finally:
             self.ready.set()
 
+    async def _until_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what ``work`` returns, or None where ``stop`` comes first."""
+        if self._stopping:
+            work.close()
+            return None
+        self._droppable = asyncio.ensure_future(work)
+        try:
+            result: T = await self._droppable
+        except asyncio.CancelledError:
+            if self._stopping:
+                return None
+            raise
+        else:
+            return result
+        finally:
+            self._droppable = None
+
     async def _seek(self) -> None:
         """Go to the committed offset, read after the fence: nobody can move it any more."""
-        if self._stopping:
-            return
+        self.phase = "seeking"
         committed = await self._consumer.committed(self.partition)
-        if self._stopping:
-            return
         if committed is None:
             await self._consumer.seek_to_beginning(self.partition)
             self._next = await self._consumer.position(self.partition)
@@ -120,30 +142,25 @@ class Pipeline:
             self._consumer.seek(self.partition, committed)
             self._next = committed
 
-    async def _step(self) -> None:
+    async def _scored(self) -> tuple[list[Write], int] | None:
+        """Fetch a batch and score it; return its answers and the offset behind it."""
+        self.phase = "fetching"
         fetched = await self._consumer.getmany(
             self.partition, timeout_ms=POLL_MS, max_records=self._max_batch
         )
-        # No await between the fetch and this look: a revoked partition's batch is dropped.
         records = fetched.get(self.partition)
-        if self._stopping or not records:
-            return
+        if not records:
+            return None
         if records[0].offset < self._next:
             raise AgentError(
                 f"{self.partition} was fetched from offset {records[0].offset}, expected "
                 f"{self._next}: going on would answer requests twice"
             )
-        self._scoring = asyncio.create_task(self._scorer.score(records))
-        try:
-            writes = await self._scoring
-        except asyncio.CancelledError:
-            # Stopped: whoever owns the partition next scores the batch.
-            if self._stopping:
-                return
-            raise
-        finally:
-            self._scoring = None
-        end = records[-1].offset + 1
+        self.phase = "scoring"
+        return await self._scorer.score(records), records[-1].offset + 1
+
+    async def _commit(self, writes: list[Write], end: int) -> None:
+        self.phase = "committing"
         await self._producer.commit(writes, {self.partition: end}, self._group)
         self._next = end
         self.last_progress = time.monotonic()

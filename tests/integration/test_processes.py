@@ -105,6 +105,8 @@ async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(
         _, deployment, _ = await stack.deployed("binary")
         load = asyncio.create_task(steady(scoring, deployment, 6000))
         second = await asyncio.to_thread(start("scoring", fresh).ready)
+        # Giving half of its partitions away cost the first neither its life nor a stall.
+        assert first.popen.poll() is None, first.tail()
         assert b"partitions=[0]" in second.log.read_bytes() or (
             b"partitions=[1]" in second.log.read_bytes()
         )
