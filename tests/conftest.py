@@ -3,14 +3,12 @@
 import os
 import shutil
 import subprocess
-import uuid
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from transport.embedded import EmbeddedKafka
-from transport.settings import Settings
 
 # The machines are shared: a slow example is no failure.
 hypothesis.settings.register_profile(
@@ -77,17 +75,3 @@ def container() -> Iterator[str]:
     with broker:
         wait_for_logs(broker, "Kafka Server started", timeout=60)
         yield f"127.0.0.1:{port}"
-
-
-@pytest.fixture
-def settings(bootstrap_servers, tmp_path) -> Settings:
-    """Settings with topics of their own: tests share the broker and nothing else."""
-    name = uuid.uuid4().hex[:8]
-    return Settings(
-        bootstrap_servers,
-        topic_prefix=f"t{name}.",
-        store=(str(tmp_path / "store"),),
-        app=f"t{name}",
-        control_partitions=2,
-        data_partitions=2,
-    )
