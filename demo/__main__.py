@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -409,6 +410,8 @@ def services(show: Show, folder: Path) -> Iterator[Settings]:
 
 def main() -> int:
     """Run the demo; 0 where each claim holds."""
+    # SIGTERM ends it as Ctrl-C does: services first, then Kafka.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     show = Show()
     begun = time.monotonic()
     show.console.print("[bold]Baton[/]: a live deployment changes its model under load")

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS = 10_000
 # A fetch is what one transaction takes: room for the largest batch of 30 numbers a request.
 FETCH_BYTES = 8 * 1024**2
-HEARTBEAT_MS = 2_000
+# A member learns by it of a rebalance: until then the partitions of one that left wait.
+HEARTBEAT_MS = 500
 # A batch that does not end before the group gives up on this member cannot be waited for.
 REVOKE_TIMEOUT_S = 9.0
 # Requests waiting and none answered for so long: a fresh process would do better (seen once).

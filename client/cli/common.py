@@ -29,8 +29,19 @@ HOME = Path(".baton")
 # Where `baton up` leaves the address of its Kafka for the other commands.
 ADDRESS = HOME / "up.json"
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Without a terminal nothing says how wide lines may be: no ID is folded for it.
+PIPED_WIDTH = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 T = TypeVar("T")
 
@@ -170,7 +181,8 @@ def table(*columns: str) -> Table:
     """Return an empty table with these headings."""
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        # IDs are there to be copied.
+        grid.add_column(column, overflow="fold", no_wrap=column.endswith("_id"))
     return grid
 
 
