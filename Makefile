@@ -39,9 +39,10 @@ lint: $(READY) ## Check style, types and the arrows between packages
 chaos: $(READY) ## Kill workers and agents under load (SEED=1 MINUTES=1)
 	@$(BIN)/python -m pytest tests/chaos -s --seed $(SEED) --minutes $(MINUTES)
 
-bench: $(READY) ## Measure requests and commands a second
+bench: $(READY) ## Measure requests and commands a second, and latency
 	@$(BIN)/python -m bench.scoring
 	@$(BIN)/python -m bench.commands
+	@$(BIN)/python -m bench.latency
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build -o requirements.lock pyproject.toml
