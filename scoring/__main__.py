@@ -38,6 +38,9 @@ async def run(settings: ScoringSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if settings.ready_file is not None:
+        # A predecessor's, in the same container.
+        settings.ready_file.unlink(missing_ok=True)
     kafka = settings.kafka
     await wait_for_broker(kafka.bootstrap_servers, BROKER_TIMEOUT_S)
     await ensure_topics(kafka.bootstrap_servers, kafka.topics)

@@ -36,6 +36,9 @@ def main() -> None:
 
 
 async def _prepared(settings: WorkerSettings) -> None:
+    if settings.ready_file is not None:
+        # A predecessor's, in the same container.
+        settings.ready_file.unlink(missing_ok=True)
     await wait_for_broker(settings.kafka.bootstrap_servers, BROKER_TIMEOUT_S)
     await prepare(settings)
 

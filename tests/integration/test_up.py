@@ -105,6 +105,7 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         "BATON_READY_FILE": str(ready),
         "BATON_APP": f"{module}-alone",
     }
+    ready.touch()
     process = subprocess.Popen(
         [BATON, module],
         cwd=tmp_path,
@@ -113,6 +114,8 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         stderr=subprocess.STDOUT,
         text=True,
     )
+    # The file was a predecessor's: it goes, and comes back once this one serves.
+    until(lambda: not ready.exists() or process.poll() is not None, "the old file is gone")
     until(lambda: ready.exists() or process.poll() is not None, "ready")
     process.terminate()
     output, _ = process.communicate(timeout=DEADLINE_S)
