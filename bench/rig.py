@@ -9,14 +9,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 
-from client.audit import new_consumer
 from client.supervisor import Supervisor, child_environment
 from schemas.topics import Topic
 from transport.embedded import EmbeddedKafka
+from transport.reading import new_consumer, partitions_of
 from transport.settings import Settings
 from transport.transactions import Write, append
 
@@ -76,11 +76,11 @@ async def rate(settings: Settings, topic: Topic, count: int, source: Sequence[in
 
     By the records' own times, from the first to the last: neither a start nor this reader counts.
     """
-    consumer = new_consumer(settings)
+    consumer = new_consumer(settings.bootstrap_servers)
     await consumer.start()
     times: list[int] = []
     try:
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        where = partitions_of(topic)
         consumer.assign(where)
         for partition, offset in zip(where, source, strict=True):
             consumer.seek(partition, offset)
@@ -96,10 +96,10 @@ async def rate(settings: Settings, topic: Topic, count: int, source: Sequence[in
 
 async def ends(settings: Settings, topic: Topic) -> list[int]:
     """Return the topic's end offsets by partition."""
-    consumer = new_consumer(settings)
+    consumer = new_consumer(settings.bootstrap_servers)
     await consumer.start()
     try:
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        where = partitions_of(topic)
         found = await consumer.end_offsets(where)
         return [found[partition] for partition in where]
     finally:

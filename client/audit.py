@@ -1,17 +1,15 @@
 """The audit log: every event, once, in each partition's order."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.cloudevents import decode
 from schemas.events import PREFIX, SUFFIX, EventData
 from transport.admin import ensure_topics
+from transport.reading import partitions_of, read
 from transport.settings import Settings
-
-POLL_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +64,18 @@ async def events(
     """
     topic = settings.topics.events
     await ensure_topics(settings.bootstrap_servers, settings.topics)
-    consumer = new_consumer(settings)
-    await consumer.start()
-    try:
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        consumer.assign(where)
-        ends = await consumer.end_offsets(where)
-        if from_beginning:
-            await consumer.seek_to_beginning(*where)
-        else:
-            for partition, end in ends.items():
-                consumer.seek(partition, end)
-        seen = dict.fromkeys(range(topic.partitions), 0)
-        while follow or await _before(consumer, ends):
-            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                for event in sorted(map(read_event, records), key=lambda event: event.offset):
-                    # The worker's transactions make repeats impossible; a restored or mirrored
-                    # topic may hold some all the same.
-                    if event.sequence > seen[event.partition]:
-                        seen[event.partition] = event.sequence
-                        yield event
-    finally:
-        await consumer.stop()
-
-
-def new_consumer(settings: Settings) -> AIOKafkaConsumer:
-    """Return a group-less read_committed consumer."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        # Events hold manifests: a record may be larger than the default fetch.
-        max_partition_fetch_bytes=16 * 1024**2,
-        retry_backoff_ms=20,
+    seen = dict.fromkeys(range(topic.partitions), 0)
+    found = read(
+        settings.bootstrap_servers,
+        partitions_of(topic),
+        follow=follow,
+        from_beginning=from_beginning,
     )
-
-
-async def _before(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-    # Positions, not the last record's offset: transaction markers take offsets too.
-    where: Iterable[TopicPartition] = ends
-    return any([await consumer.position(partition) < ends[partition] for partition in where])
+    async with aclosing(found) as records:
+        async for record in records:
+            event = read_event(record)
+            # The worker's transactions make repeats impossible; a restored or mirrored topic may
+            # hold some all the same.
+            if event.sequence > seen[event.partition]:
+                seen[event.partition] = event.sequence
+                yield event

@@ -7,13 +7,14 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from client.audit import AuditEvent, new_consumer, read_event
+from client.audit import AuditEvent, read_event
 from client.errors import CommandRejected, OutcomeTimeout, UpdateFailed
 from client.state import StateReader
 from client.tail import Tail
@@ -24,11 +25,11 @@ from schemas.manifest import Manifest
 from schemas.times import rfc3339
 from schemas.topics import partition_for
 from transport.admin import ensure_topics, wait_for_broker
+from transport.reading import read
 from transport.settings import Settings
 
 BROKER_TIMEOUT_S = 10.0
 OUTCOME_TIMEOUT_S = 120.0
-POLL_MS = 500
 
 OnProgress = Callable[[AuditEvent], None]
 
@@ -277,21 +278,13 @@ class BatonClient(StateReader):
 
     async def _outcome(self, partition: int, command_id: str) -> AuditEvent | None:
         """Look in the log for the outcome of a command that was sent before."""
-        consumer = new_consumer(self._settings)
-        await consumer.start()
-        try:
-            where = TopicPartition(self._topics.events.name, partition)
-            consumer.assign([where])
-            end = (await consumer.end_offsets([where]))[where]
-            await consumer.seek_to_beginning(where)
-            while await consumer.position(where) < end:
-                for record in (await consumer.getmany(timeout_ms=POLL_MS)).get(where, ()):
-                    event = read_event(record)
-                    same = event.attributes.get("causationsource") == self._source
-                    if event.command_id == command_id and same and event.name in FINAL:
-                        return event
-        finally:
-            await consumer.stop()
+        where = [TopicPartition(self._topics.events.name, partition)]
+        async with aclosing(read(self._settings.bootstrap_servers, where)) as records:
+            async for record in records:
+                event = read_event(record)
+                same = event.attributes.get("causationsource") == self._source
+                if event.command_id == command_id and same and event.name in FINAL:
+                    return event
         return None
 
 

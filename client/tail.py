@@ -5,15 +5,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
-from client.audit import new_consumer
 from schemas.topics import Topic
+from transport.reading import POLL_MS, new_consumer, partitions_of
 from transport.settings import Settings
 
 T = TypeVar("T")
-
-POLL_MS = 500
 
 Take = Callable[[Any], None]
 
@@ -34,9 +32,9 @@ class Tail(Generic[T]):
 
     async def start(self) -> None:
         """Begin at the topic's present end: what is asked for after this cannot be missed."""
-        consumer = self._consumer = new_consumer(self._settings)
+        consumer = self._consumer = new_consumer(self._settings.bootstrap_servers)
         await consumer.start()
-        where = [TopicPartition(self._topic.name, n) for n in range(self._topic.partitions)]
+        where = partitions_of(self._topic)
         consumer.assign(where)
         for partition, end in (await consumer.end_offsets(where)).items():
             consumer.seek(partition, end)

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import TopicPartition
-
 from client import ScoringClient
-from client.audit import new_consumer
 from client.errors import ScoringError
 from schemas.scoring import REQUEST_ID
+from transport.reading import partitions_of, read
 from transport.settings import Settings
 
 TICK_S = 0.01
@@ -114,18 +112,8 @@ class Traffic:
 
 async def answers(settings: Settings) -> Counter[str]:
     """Read the whole responses topic, as any consumer may, and count the answers to each id."""
-    consumer = new_consumer(settings)
-    await consumer.start()
-    try:
-        topic = settings.topics.responses
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        consumer.assign(where)
-        ends = await consumer.end_offsets(where)
-        await consumer.seek_to_beginning(*where)
-        found: Counter[str] = Counter()
-        while any([await consumer.position(partition) < ends[partition] for partition in where]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found.update(dict(record.headers)[REQUEST_ID].decode() for record in records)
-        return found
-    finally:
-        await consumer.stop()
+    found: Counter[str] = Counter()
+    where = partitions_of(settings.topics.responses)
+    async for record in read(settings.bootstrap_servers, where):
+        found[dict(record.headers)[REQUEST_ID].decode()] += 1
+    return found

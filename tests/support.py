@@ -9,15 +9,13 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import TopicPartition
-
 from artifacts.save import save_model
 from artifacts.store import Store
 from client import BatonClient, ScoringClient
-from client.audit import new_consumer
 from client.supervisor import child_environment
 from schemas.manifest import Manifest
 from tests.unit.models import cases
+from transport.reading import partitions_of, read
 from transport.settings import Settings
 
 DEADLINE_S = 60.0
@@ -89,20 +87,8 @@ def new_settings(servers: str, folder: Path) -> Settings:
 
 async def read_all(settings: Settings, topic) -> list:
     """Every committed record of a topic, partition by partition."""
-    consumer = new_consumer(settings)
-    await consumer.start()
-    try:
-        where = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        consumer.assign(where)
-        ends = await consumer.end_offsets(where)
-        await consumer.seek_to_beginning(*where)
-        found = []
-        while any([await consumer.position(partition) < ends[partition] for partition in where]):
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                found += records
-        return found
-    finally:
-        await consumer.stop()
+    where = partitions_of(topic)
+    return [record async for record in read(settings.bootstrap_servers, where)]
 
 
 @dataclass

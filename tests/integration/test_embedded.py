@@ -9,13 +9,12 @@ from collections import namedtuple
 
 import psutil
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
-from client.audit import new_consumer
 from tests.support import DEADLINE_S, until
 from transport.embedded import EmbeddedKafka, EmbeddedKafkaError
 from transport.embedded import broker as broker_module
-from transport.settings import Settings
+from transport.reading import read
 
 pytestmark = pytest.mark.broker
 
@@ -43,19 +42,8 @@ async def roundtrip(servers, topic="t"):
 
 
 async def values(servers, topic="t"):
-    from aiokafka import TopicPartition
-
-    consumer = new_consumer(Settings(servers))
-    await consumer.start()
-    where = TopicPartition(topic, 0)
-    consumer.assign([where])
-    end = (await consumer.end_offsets([where]))[where]
-    found = []
-    while await consumer.position(where) < end:
-        for records in (await consumer.getmany(timeout_ms=100)).values():
-            found += [record.value for record in records]
-    await consumer.stop()
-    return found
+    where = [TopicPartition(topic, 0)]
+    return [record.value async for record in read(servers, where)]
 
 
 async def test_two_run_at_once_and_one_is_restarted_on_its_data(tmp_path):

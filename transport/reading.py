@@ -1,0 +1,59 @@
+"""Reading topics outside any group: every committed record, to the present end or on and on."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.topics import Topic
+
+POLL_MS = 500
+
+
+def new_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
+    """Return a group-less read_committed consumer."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        # Events hold manifests: a record may be larger than the default fetch.
+        max_partition_fetch_bytes=16 * 1024**2,
+        retry_backoff_ms=20,
+    )
+
+
+def partitions_of(topic: Topic) -> list[TopicPartition]:
+    """Return every partition of ``topic``."""
+    return [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+
+
+async def read(
+    bootstrap_servers: str,
+    where: Sequence[TopicPartition],
+    *,
+    follow: bool = False,
+    from_beginning: bool = True,
+) -> AsyncGenerator[Any, None]:
+    """Yield the committed records (aiokafka.ConsumerRecord), each partition's in its order.
+
+    Ends at what is the partitions' end now, or goes on (``follow``). Whoever leaves early closes it
+    (``contextlib.aclosing``).
+    """
+    consumer = new_consumer(bootstrap_servers)
+    await consumer.start()
+    try:
+        consumer.assign(where)
+        ends = await consumer.end_offsets(where)
+        if from_beginning:
+            await consumer.seek_to_beginning(*where)
+        else:
+            for partition, end in ends.items():
+                consumer.seek(partition, end)
+        # Positions, not the last record's offset: transaction markers take offsets too.
+        while follow or any([await consumer.position(part) < end for part, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    yield record
+    finally:
+        await consumer.stop()
