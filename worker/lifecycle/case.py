@@ -18,7 +18,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from worker.lifecycle.command import Command
-from worker.lifecycle.decision import Decision, Origin, Refusal
+from worker.lifecycle.decision import Decision, Origin, Refusal, served
 from worker.lifecycle.gate import gate, summary, verdict
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
@@ -231,10 +231,3 @@ class Case:
                 checks,
             )
         return checks
-
-
-def served(record: DeploymentRecord) -> AssetAt | None:
-    """Return what the deployment serves, or None before its first revision."""
-    if record.asset is None:
-        return None
-    return AssetAt(asset_id=record.asset.asset_id, revision=record.revision)

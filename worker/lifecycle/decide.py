@@ -21,9 +21,9 @@ from schemas.records import (
     Status,
     record_key,
 )
-from worker.lifecycle.case import Case, served
+from worker.lifecycle.case import Case
 from worker.lifecycle.command import Command, InvalidCommandError
-from worker.lifecycle.decision import NOTHING, Decision, Origin, Refusal, rejection
+from worker.lifecycle.decision import NOTHING, Decision, Origin, Refusal, rejection, served
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.checks import Check, Code
-from schemas.events import Event, EventData, EventName
-from schemas.records import CommandRecord, Record, Trial, record_key
+from schemas.events import AssetAt, Event, EventData, EventName
+from schemas.records import CommandRecord, DeploymentRecord, Record, Trial, record_key
 from schemas.times import rfc3339
 from worker.lifecycle.view import Work
 
@@ -88,3 +88,10 @@ def rejection(origin: Origin, refusal: Refusal) -> Decision:
         **origin.more,
     )
     return Decision((event,), (origin.remembered(refusal.code.value, None),))
+
+
+def served(record: DeploymentRecord) -> AssetAt | None:
+    """Return what the deployment serves, or None before its first revision."""
+    if record.asset is None:
+        return None
+    return AssetAt(asset_id=record.asset.asset_id, revision=record.revision)

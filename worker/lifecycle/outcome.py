@@ -1,7 +1,7 @@
 """How a verification ends: the owner applies its outcome, which never travels as a command."""
 
 from schemas.checks import Check
-from schemas.events import AssetAt, Event, EventData, EventName
+from schemas.events import AssetAt, EventName
 from schemas.records import (
     CommandRecord,
     DeploymentRecord,
@@ -13,7 +13,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_MEMORY_MS
-from worker.lifecycle.decision import NOTHING, Decision
+from worker.lifecycle.decision import NOTHING, Decision, Origin, served
 from worker.lifecycle.view import View, Work
 
 HISTORY = 20
@@ -34,36 +34,36 @@ def conclude(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> 
     """
     if work.kind == "trial":
         return _conclude_trial(view, work, checks, now_ms)
-    record = view.deployment(work.id)
-    pending = None if record is None else record.pending
-    if record is None or pending is None or pending.command_key != work.command_key:
+    found = _awaited(view, work)
+    if found is None:
         return NOTHING
+    record, pending = found
     passed = all(check.passed for check in checks)
-    now = rfc3339(now_ms)
-    updated = _switched(record, pending, now) if passed else _kept(record, now)
-    event = Event(
-        name=_ENDINGS[pending.saga] if passed else EventName.UPDATE_FAILED,
-        subject=record_key("deployment", record.deployment_id),
-        time=now,
-        causation_source=pending.command_source,
-        data=EventData(
-            space_id=record.space_id,
-            command_id=pending.command_id,
-            command_type=pending.command_type,
-            actor=pending.actor,
-            deployment_id=record.deployment_id,
-            name=record.name,
-            status=updated.status.value,
-            revision=updated.revision,
-            before=None
-            if record.asset is None
-            else AssetAt(asset_id=record.asset.asset_id, revision=record.revision),
-            after=AssetAt(asset_id=pending.asset.asset_id, revision=record.revision + 1),
-            reason=pending.reason,
-            comment=pending.comment,
-            passed=passed,
-            checks=(*pending.checks, *checks),
-        ),
+    updated = (
+        _switched(record, pending, rfc3339(now_ms)) if passed else _kept(record, rfc3339(now_ms))
+    )
+    origin = Origin(
+        key=pending.command_key,
+        source=pending.command_source,
+        id=pending.command_id,
+        type=pending.command_type,
+        actor=pending.actor,
+        space_id=record.space_id,
+        now_ms=now_ms,
+    )
+    event = origin.event(
+        _ENDINGS[pending.saga] if passed else EventName.UPDATE_FAILED,
+        record_key("deployment", record.deployment_id),
+        deployment_id=record.deployment_id,
+        name=record.name,
+        status=updated.status.value,
+        revision=updated.revision,
+        before=served(record),
+        after=AssetAt(asset_id=pending.asset.asset_id, revision=record.revision + 1),
+        reason=pending.reason,
+        comment=pending.comment,
+        passed=passed,
+        checks=(*pending.checks, *checks),
     )
     return Decision(
         (event,),
@@ -80,12 +80,10 @@ def announce(view: View, work: Work) -> Decision:
     Not before: an agent must never load a file that was not verified. Decides nothing where no
     client is served yet, or where the change is no longer pending.
     """
-    record = view.deployment(work.id)
-    pending = None if record is None else record.pending
-    if record is None or record.asset is None or pending is None:
+    found = _awaited(view, work)
+    if found is None or found[0].asset is None:
         return NOTHING
-    if pending.command_key != work.command_key:
-        return NOTHING
+    record, pending = found
     told = pending.model_copy(update={"verified": True})
     key = record_key("deployment", record.deployment_id)
     return Decision(records=((key, record.model_copy(update={"pending": told})),))
@@ -114,6 +112,14 @@ def expire(view: View, now_ms: int) -> Decision:
             break
         gone.append((key, None))
     return Decision(records=tuple(gone)) if gone else NOTHING
+
+
+def _awaited(view: View, work: Work) -> tuple[DeploymentRecord, Pending] | None:
+    """Return the deployment and its pending change, if that is still the one of ``work``."""
+    record = view.deployment(work.id)
+    if record is None or record.pending is None or record.pending.command_key != work.command_key:
+        return None
+    return record, record.pending
 
 
 def _switched(record: DeploymentRecord, pending: Pending, now: str) -> DeploymentRecord:
@@ -148,24 +154,25 @@ def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: i
         return NOTHING
     passed = all(check.passed for check in checks)
     record = view.deployment(trial.deployment_id)
-    event = Event(
-        name=EventName.UPDATE_CHECKED,
-        subject=record_key("deployment", trial.deployment_id),
-        time=rfc3339(now_ms),
-        causation_source=remembered.source,
-        data=EventData(
-            space_id=remembered.space_id,
-            command_id=remembered.command_id,
-            command_type=remembered.command_type,
-            actor=trial.actor,
-            deployment_id=trial.deployment_id,
-            asset_id=trial.asset.asset_id,
-            status=None if record is None else record.status.value,
-            revision=None if record is None else record.revision,
-            passed=passed,
-            dry_run=True,
-            checks=(*trial.checks, *checks),
-        ),
+    origin = Origin(
+        key=work.command_key,
+        source=remembered.source,
+        id=remembered.command_id,
+        type=remembered.command_type,
+        actor=trial.actor,
+        space_id=remembered.space_id,
+        now_ms=now_ms,
+    )
+    event = origin.event(
+        EventName.UPDATE_CHECKED,
+        record_key("deployment", trial.deployment_id),
+        deployment_id=trial.deployment_id,
+        asset_id=trial.asset.asset_id,
+        status=None if record is None else record.status.value,
+        revision=None if record is None else record.revision,
+        passed=passed,
+        dry_run=True,
+        checks=(*trial.checks, *checks),
     )
     return Decision((event,), _remembered(view, work.command_key, passed=passed))
 
