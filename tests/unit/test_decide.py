@@ -8,6 +8,7 @@ from schemas.checks import Check, Code
 from schemas.cloudevents import CloudEvent
 from schemas.commands import COMMANDS
 from schemas.events import EventName
+from schemas.ids import command_key
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import decide, reject_invalid
 from worker.lifecycle.decision import NOTHING
@@ -31,6 +32,10 @@ def manifest(**changes):
         "input_schema": {"fields": [{"name": "x", "type": "double"}]},
         "output_schema": {"task": "classification", "classes": [0, 1]},
     } | changes
+
+
+def event_key(event):
+    return command_key(event.causation_source, event.data.command_id)
 
 
 class Lab:
@@ -169,6 +174,16 @@ def test_a_dry_run_reports_and_changes_nothing(lab):
     event = lab.events[-1]
     assert (event.name, event.data.passed, event.data.dry_run) == ("update-checked", False, True)
     assert lab.view.deployment(d) is before
+
+
+def test_a_dry_run_of_a_deployment_deleted_meanwhile_is_refused(lab):
+    deployment = lab.ready()
+    lab.send("replace-asset", space_id="s", deployment_id=deployment, asset_id="b", dry_run=True)
+    lab.send("delete-deployment", space_id="s", deployment_id=deployment)
+    (event,) = lab.verified().events
+    assert (event.name, event.data.code) == (EventName.COMMAND_REJECTED, "deployment_not_found")
+    assert (event.data.deployment_id, event.data.dry_run) == (deployment, True)
+    assert lab.view.command(event_key(event)).outcome == "deployment_not_found"
 
 
 @pytest.mark.parametrize(

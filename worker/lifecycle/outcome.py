@@ -1,6 +1,6 @@
 """How a verification ends: the owner applies its outcome, which never travels as a command."""
 
-from schemas.checks import Check
+from schemas.checks import Check, Code
 from schemas.events import AssetAt, EventName
 from schemas.records import (
     CommandRecord,
@@ -13,7 +13,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_MEMORY_MS
-from worker.lifecycle.decision import NOTHING, Decision, Origin, served
+from worker.lifecycle.decision import NOTHING, Decision, Origin, Refusal, rejection, served
 from worker.lifecycle.view import View, Work
 
 HISTORY = 20
@@ -69,7 +69,7 @@ def conclude(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> 
         (event,),
         (
             (record_key("deployment", record.deployment_id), updated),
-            *_remembered(view, work.command_key, passed=passed),
+            *_remembered(view, work.command_key, _ended(passed=passed)),
         ),
     )
 
@@ -152,8 +152,6 @@ def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: i
     trial = None if remembered is None else remembered.trial
     if remembered is None or trial is None:
         return NOTHING
-    passed = all(check.passed for check in checks)
-    record = view.deployment(trial.deployment_id)
     origin = Origin(
         key=work.command_key,
         source=remembered.source,
@@ -162,27 +160,41 @@ def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: i
         actor=trial.actor,
         space_id=remembered.space_id,
         now_ms=now_ms,
+        more={
+            "deployment_id": trial.deployment_id,
+            "asset_id": trial.asset.asset_id,
+            "dry_run": True,
+        },
     )
+    record = view.deployment(trial.deployment_id)
+    if record is None or record.status is Status.DELETED:
+        code = Code.DEPLOYMENT_NOT_FOUND
+        message = f"deployment {trial.deployment_id} was deleted while the dry run was verified"
+        refused = rejection(origin, Refusal(code, message))
+        return Decision(refused.events, _remembered(view, work.command_key, code.value))
+    passed = all(check.passed for check in checks)
     event = origin.event(
         EventName.UPDATE_CHECKED,
         record_key("deployment", trial.deployment_id),
-        deployment_id=trial.deployment_id,
-        asset_id=trial.asset.asset_id,
-        status=None if record is None else record.status.value,
-        revision=None if record is None else record.revision,
+        status=record.status.value,
+        revision=record.revision,
         passed=passed,
-        dry_run=True,
         checks=(*trial.checks, *checks),
+        **origin.more,
     )
-    return Decision((event,), _remembered(view, work.command_key, passed=passed))
+    return Decision((event,), _remembered(view, work.command_key, _ended(passed=passed)))
+
+
+def _ended(*, passed: bool) -> str:
+    return "done" if passed else "failed"
 
 
 def _remembered(
-    view: View, command_key: str, *, passed: bool
+    view: View, command_key: str, outcome: str
 ) -> tuple[tuple[str, CommandRecord], ...]:
     # A command older than its memory has no record any more, and needs none.
     known = view.command(command_key)
     if known is None:
         return ()
-    ended = known.model_copy(update={"outcome": "done" if passed else "failed", "trial": None})
+    ended = known.model_copy(update={"outcome": outcome, "trial": None})
     return ((record_key("command", command_key), ended),)
