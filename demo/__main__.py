@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 
 from artifacts.save import save_model
 from artifacts.store import Store
@@ -225,7 +226,7 @@ async def _refuse_schema(stage: Stage, best: lab.Entry, deployment_id: str) -> N
     try:
         await stage.baton.replace_asset(SPACE, deployment_id, asset_id, reason="data_drift")
     except CommandRejected as refusal:
-        show.say(f"[red]{refusal.event.name}[/] {refusal.rejection}: {refusal.message}")
+        show.say(f"[red]{refusal.event.name}[/] {refusal.rejection}: {escape(refusal.message)}")
         stage.checks(refusal.checks)
         show.claim(
             "refused with a report that names each field",
@@ -426,7 +427,8 @@ def main() -> int:
                 if os.environ.get("KEEP"):
                     _keep(show, settings)
         except (DemoError, BatonError, TimeoutError) as error:
-            show.console.print(f"\n[red bold]✗ not so:[/] {error}", markup=True)
+            what = "✗ not so" if isinstance(error, DemoError) else "error"
+            show.console.print(f"\n[red bold]{what}:[/] {escape(str(error))}", soft_wrap=True)
             _logs(show, Path(folder) / "logs")
             return 1
         except KeyboardInterrupt:

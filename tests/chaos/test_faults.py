@@ -7,12 +7,11 @@ import asyncio
 import random
 import signal
 import time
-from dataclasses import dataclass, field
 
 import pytest
 
-from client import BatonClient, CommandRejected, ScoreRequest, ScoringClient
-from client.errors import ScoringError
+from client import BatonClient, CommandRejected, ScoringClient
+from demo.traffic import Traffic
 from schemas.events import FINAL
 from tests.checker import (
     assert_each_answered_once,
@@ -32,49 +31,9 @@ PAUSE_S = (11.0, 15.0)
 PATIENCE_S = 90.0
 
 
-@dataclass
-class Ledger:
-    """What was sent; ``floor`` is the newest revision announced for each deployment."""
-
-    floor: dict[str, int]
-    sent: int = 0
-    answered: int = 0
-    stale: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    commands: dict[str, str] = field(default_factory=dict)
-
-
-async def score(scoring, ledger, stop):
-    begun = time.monotonic()
-    running = set()
-
-    async def one(request):
-        floor = ledger.floor[request.deployment_id]
-        try:
-            answer = await scoring.ask(request)
-        except (ScoringError, TimeoutError) as error:
-            ledger.errors.append(str(error))
-            return
-        ledger.answered += 1
-        if answer.revision < floor:
-            ledger.stale.append(f"{request.request_id}: {answer.revision} after {floor}")
-
-    while not stop.is_set():
-        await asyncio.sleep(max(0.002, begun + ledger.sent / RATE - time.monotonic()))
-        deployment = list(ledger.floor)[ledger.sent % len(ledger.floor)]
-        row = [float(ledger.sent % 7), 0.0, 0.0]
-        task = asyncio.create_task(
-            one(ScoreRequest(deployment, [row], request_id=f"r{ledger.sent}"))
-        )
-        ledger.sent += 1
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
-
-
-async def replace(baton, ledger, space, deployment, assets, stop):
+async def replace(baton, traffic, commands, space, assets, stop):
     """Replace, roll back and be refused, one after the other."""
-    turn = 0
+    turn, deployment = 0, traffic.deployment_id
     while not stop.is_set():
         turn += 1
         command_id = f"{deployment}-{turn}"
@@ -89,10 +48,10 @@ async def replace(baton, ledger, space, deployment, assets, stop):
                     space, deployment, wanted, command_id=command_id
                 )
         except CommandRejected as refusal:
-            ledger.commands[command_id] = refusal.rejection
+            commands[command_id] = refusal.rejection
         else:
-            ledger.commands[command_id] = outcome.name
-            ledger.floor[deployment] = outcome.revision
+            commands[command_id] = outcome.name
+            traffic.floor = outcome.revision
         await asyncio.sleep(0.05)
 
 
@@ -167,45 +126,52 @@ async def test_nothing_is_lost_repeated_or_stale(bootstrap_servers, tmp_path, re
             BatonClient(settings, source="/chaos", timeout_s=PATIENCE_S) as baton,
             ScoringClient(settings, timeout_s=PATIENCE_S) as scoring,
         ):
-            ledger = await under_load(faults, Stack(settings, tmp_path, baton, scoring), minutes)
+            stack = Stack(settings, tmp_path, baton, scoring)
+            streams, commands = await under_load(faults, stack, minutes)
         await asyncio.to_thread(faults.mend)
         await asyncio.to_thread(faults.end)
     finally:
         faults.kill()
     log = await log_of(settings)
+    ledger = [entry for stream in streams for entry in stream.ledger.values()]
+    errors = [entry.error for entry in ledger if entry.error is not None]
+    answered = sum(stream.answered for stream in streams)
+    stale = sum(stream.stale() for stream in streams)
     print(
         f"  {len(faults.done)} faults, {faults.ended_itself} ended by themselves; "
-        f"{ledger.sent} requests, {ledger.answered} answered, "
-        f"{len(ledger.stale)} stale, {len(ledger.errors)} errors; {len(ledger.commands)} commands; "
-        f"revisions {sorted(ledger.floor.values())}",
+        f"{len(ledger)} requests, {answered} answered, {stale} stale, {len(errors)} errors; "
+        f"{len(commands)} commands; revisions {sorted(stream.floor for stream in streams)}",
         flush=True,
     )
-    assert ledger.errors == []
-    assert ledger.stale == []
-    assert ledger.answered == ledger.sent
-    await assert_each_answered_once(settings, ledger.sent)
+    assert errors == []
+    assert stale == 0
+    assert answered == len(ledger)
+    await assert_each_answered_once(settings, len(ledger))
     assert_gapless(log)
     assert_revisions_rise_by_one(log)
     await assert_state_is_what_the_log_says(settings, log)
     ended = [event.command_id for event in log if event.name in FINAL]
     assert len(ended) == len(set(ended))
-    assert set(ledger.commands) <= set(ended)
+    assert set(commands) <= set(ended)
 
 
 async def under_load(faults, stack, minutes):
-    places = []
+    """Return the streams of requests and what became of each command."""
+    stop, commands, streams, changes = asyncio.Event(), {}, [], []
     for _ in range(DEPLOYMENTS):
         space, deployment, assets = await stack.deployed("binary", "binary")
-        places.append((space, deployment, assets))
-    ledger = Ledger({deployment: 1 for _, deployment, _ in places})
-    stop = asyncio.Event()
-    load = asyncio.gather(
-        score(stack.scoring, ledger, stop),
-        *(replace(stack.baton, ledger, *place, stop) for place in places),
-    )
+        fields, rows = ["x0", "x1", "x2"], [[float(x), 0.0, 0.0] for x in range(7)]
+        rate = RATE // DEPLOYMENTS
+        streams.append(Traffic(stack.scoring, deployment, fields, rows, rate, floor=1))
+        changes.append(replace(stack.baton, streams[-1], commands, space, assets, stop))
+    for stream in streams:
+        stream.start()
+    load = asyncio.gather(*changes)
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end and not load.done():
         await asyncio.to_thread(faults.strike)
     stop.set()
     await load
-    return ledger
+    for stream in streams:
+        await stream.stop()
+    return streams, commands

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from contextlib import asynccontextmanager
 
 import joblib
 import pytest
@@ -67,12 +68,21 @@ async def test_a_worker_stops_on_sigterm_and_its_successor_goes_on(start, fresh)
     assert_gapless(log)
 
 
+@asynccontextmanager
+async def deployment_of(settings, folder):
+    """A scoring client and the deployment ID of a model that serves."""
+    async with (
+        BatonClient(settings) as baton,
+        ScoringClient(settings, timeout_s=DEADLINE_S) as scoring,
+    ):
+        _, deployment, _ = await Stack(settings, folder, baton, scoring).deployed("binary")
+        yield scoring, deployment
+
+
 async def test_an_agent_stops_on_sigterm_while_requests_come(start, fresh, tmp_path):
     start("worker", fresh).ready()
     first = start("scoring", fresh).ready()
-    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
-        stack = Stack(fresh, tmp_path, baton, scoring)
-        _, deployment, _ = await stack.deployed("binary")
+    async with deployment_of(fresh, tmp_path) as (scoring, deployment):
         load = asyncio.create_task(steady(scoring, deployment, 1500))
         await asyncio.sleep(0)
         until_some = asyncio.create_task(scoring.score(deployment, [[0.0, 0.0, 0.0]]))
@@ -100,9 +110,7 @@ async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(
 ):
     start("worker", fresh).ready()
     first = start("scoring", fresh).ready()
-    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
-        stack = Stack(fresh, tmp_path, baton, scoring)
-        _, deployment, _ = await stack.deployed("binary")
+    async with deployment_of(fresh, tmp_path) as (scoring, deployment):
         load = asyncio.create_task(steady(scoring, deployment, 6000))
         second = await asyncio.to_thread(start("scoring", fresh).ready)
         # Giving half of its partitions away cost the first neither its life nor a stall.
@@ -119,9 +127,7 @@ async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(
 async def test_a_paused_agent_that_wakes_is_fenced(start, fresh, tmp_path):
     start("worker", fresh).ready()
     first = start("scoring", fresh).ready()
-    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
-        stack = Stack(fresh, tmp_path, baton, scoring)
-        _, deployment, _ = await stack.deployed("binary")
+    async with deployment_of(fresh, tmp_path) as (scoring, deployment):
         load = asyncio.create_task(steady(scoring, deployment, 9000))
         second = await asyncio.to_thread(start("scoring", fresh).ready)
         # Longer than the group waits for it: its partition goes to the second.
@@ -136,9 +142,7 @@ async def test_a_paused_agent_that_wakes_is_fenced(start, fresh, tmp_path):
 async def test_at_least_once_is_a_setting(start, fresh, tmp_path):
     start("worker", fresh).ready()
     agent = start("scoring", fresh, BATON_DELIVERY="at_least_once").ready()
-    async with BatonClient(fresh) as baton, ScoringClient(fresh, timeout_s=DEADLINE_S) as scoring:
-        stack = Stack(fresh, tmp_path, baton, scoring)
-        _, deployment, _ = await stack.deployed("binary")
+    async with deployment_of(fresh, tmp_path) as (scoring, deployment):
         assert await steady(scoring, deployment, 500) == 500
     assert agent.stop() == 0
     # What it has answered it has committed: a successor of the other kind answers nothing twice.

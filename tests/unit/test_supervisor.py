@@ -3,11 +3,11 @@
 import os
 import sys
 import threading
-import time
 
 import pytest
 
 from client.supervisor import Supervisor, SupervisorError
+from tests.support import until
 from transport.settings import Settings
 
 SERVES = """
@@ -38,13 +38,6 @@ def new(tmp_path, diary, said, **programs):
     return Supervisor(Settings("127.0.0.1:1"), tmp_path / "logs", said.append, commands)
 
 
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_it_starts_restarts_and_stops_in_order(tmp_path, diary):
     said = []
     supervisor = new(tmp_path, diary, said, one=SERVES, two=SERVES)
@@ -57,9 +50,9 @@ def test_it_starts_restarts_and_stops_in_order(tmp_path, diary):
         supervisor.restart_the_dead()
         return supervisor.pids.get("one", dead) != dead
 
-    until(restarted)
+    until(restarted, "it is restarted")
     assert "the one ended (killed by SIGKILL): restarting in 0.5 s" in said[0]
-    until(lambda: diary.read_text().count("one started") == 2)
+    until(lambda: diary.read_text().count("one started") == 2, "it has started again")
     supervisor.stop()
     assert diary.read_text().splitlines()[-2:] == ["two stopped", "one stopped"]
     assert supervisor.pids == {}
@@ -91,7 +84,7 @@ def test_one_that_keeps_dying_is_given_ever_longer_pauses(tmp_path, diary):
         supervisor.restart_the_dead()
         return len(said) == 3
 
-    until(three_times)
+    until(three_times, "it has died three times")
     pauses = [line.partition("restarting in ")[2].split()[0] for line in said]
     assert pauses == ["0.5", "1", "2"]
     assert all("exit status 3" in line for line in said)
