@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from artifacts.load import load_model
+from artifacts.hosts import Hosts
 from artifacts.store import Store
 from scoring.cache import ModelCache
 from scoring.errors import AgentError
 from scoring.pipeline import Commits, Pipeline
+from scoring.predictor import Predictor
+from scoring.quarantine import Quarantine
 from scoring.resolver import Resolver
 from scoring.scorer import Scorer
 from scoring.settings import EXACTLY_ONCE, ScoringSettings
@@ -28,8 +30,11 @@ FETCH_BYTES = 8 * 1024**2
 HEARTBEAT_MS = 500
 # A batch that does not end before the group gives up on this member cannot be waited for.
 REVOKE_TIMEOUT_S = 9.0
-# Requests waiting and none answered for so long: a fresh process would do better (seen once).
+# Requests waiting and none answered for so long, beyond what a model may take: a fresh process
+# would do better (seen once).
 STALLED_S = 60.0
+# Models that are loading or ending, beside those in the cache.
+SPARE = 8
 WATCH_S = 5.0
 
 
@@ -46,16 +51,24 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings = settings
         self._on_failure = on_failure
         self._topic = kafka.topics.requests
-        store = Store(kafka.store)
+        limits = settings.limits
+        self._hosts = Hosts(Store(kafka.store), limits, at_once=settings.cache_models + SPARE)
+        quarantine = Quarantine()
         cache = ModelCache(
-            lambda manifest: load_model(manifest, store),
+            self._hosts.load,
+            quarantine,
             max_models=settings.cache_models,
             max_bytes=settings.cache_bytes,
         )
         self._resolver = Resolver(kafka.bootstrap_servers, kafka.topics.state, cache)
         self._scorer = Scorer(
-            kafka.topics, self._resolver, revision_wait_s=settings.revision_wait_s
+            kafka.topics,
+            self._resolver,
+            Predictor(cache, quarantine),
+            revision_wait_s=settings.revision_wait_s,
         )
+        # A model that takes all of its time to load and then to answer is no reason to end.
+        self._stalled_s = STALLED_S + limits.load_s + limits.predict_s
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers,
             group_id=settings.group,
@@ -79,8 +92,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def start(self) -> None:
         """Read the state, join the group, and return once the assigned partitions are scored."""
-        await self._resolver.start()
-        await self._probe.start()
+        await asyncio.gather(self._hosts.start(), self._resolver.start(), self._probe.start())
         self._consumer.subscribe([self._topic.name], listener=self)
         await self._consumer.start()
         await self._assigned.wait()
@@ -96,6 +108,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._consumer.stop()
         await self._probe.stop()
         await self._resolver.stop()
+        await self._hosts.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let the running batches of ``revoked`` end; aiokafka waits for this before it rejoins."""
@@ -149,7 +162,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             for pipeline in pipelines:
                 if ends[pipeline.partition] <= pipeline.position and not pipeline.fenced:
                     pipeline.last_progress = time.monotonic()
-                elif time.monotonic() - pipeline.last_progress > STALLED_S:
+                elif time.monotonic() - pipeline.last_progress > self._stalled_s:
                     self._on_failure(
                         AgentError(f"{pipeline.partition} stands still with requests waiting")
                     )

@@ -4,40 +4,51 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from artifacts.load import LoadedModel
+from artifacts.hosts import HostedModel
+from artifacts.processes import ModelDiedError, ModelOverdueError
 from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
 from scoring.errors import ScoringError
+from scoring.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
 # A file that could not be loaded is not tried again for every batch.
 RETRY_S = 5.0
+SHOWN_CHARS = 1000
 
-Load = Callable[[Manifest], LoadedModel]
+Load = Callable[[Manifest], Awaitable[HostedModel]]
 
 
 class ModelCache:
-    """Loads models off the event loop and keeps them within ``max_models`` and ``max_bytes``.
+    """Loads models once each and keeps them within ``max_models`` and ``max_bytes``.
 
     Sizes are the files': what a model takes in memory is not known, and is of that order.
     """
 
-    def __init__(self, load: Load, *, max_models: int, max_bytes: int) -> None:
+    def __init__(
+        self, load: Load, quarantine: Quarantine, *, max_models: int, max_bytes: int
+    ) -> None:
         self._load = load
+        self._quarantine = quarantine
         self._max_models = max_models
         self._max_bytes = max_bytes
-        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._models: OrderedDict[str, HostedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[HostedModel]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._failed: dict[str, tuple[float, str]] = {}
 
-    async def get(self, manifest: Manifest) -> LoadedModel:
-        """Return the model, loading it where it is not there. Raises asset_unavailable."""
+    async def get(self, manifest: Manifest) -> HostedModel:
+        """Return the model, loading it where it is not there (any more).
+
+        Raises ScoringError: asset_unavailable, or model_error while it is in quarantine.
+        """
+        self._quarantine.refuse(manifest.sha256)
         key = _key(manifest)
         model = self._models.get(key)
-        if model is not None:
+        if model is not None and model.alive:
             self._models.move_to_end(key)
             return model
         failed = self._failed.get(key)
@@ -46,6 +57,8 @@ class ModelCache:
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
+            # A failure is told to whoever needs the model; whoever waited may have given up.
+            loading.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Others wait for the same task: one who gives up must not take it from them.
         return await asyncio.shield(loading)
 
@@ -54,18 +67,21 @@ class ModelCache:
         key = _key(manifest)
         if key not in self._models and key not in self._loading:
             task = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
-            # A failure is told to whoever needs the model; nobody may be waiting yet.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _loaded(self, key: str, manifest: Manifest) -> LoadedModel:
+    async def _loaded(self, key: str, manifest: Manifest) -> HostedModel:
         begin = time.monotonic()
         try:
-            model = await asyncio.to_thread(self._load, manifest)
+            model = await self._load(manifest)
         except Exception as error:
-            message = f"model {manifest.name!r} cannot be loaded: {type(error).__name__}: {error}"
-            log.error("%s", message)  # noqa: TRY400 - the message says it; the trace is a stranger's
-            self._failed[key] = (time.monotonic() + RETRY_S, message[:1000])
-            raise ScoringError(ScoringCode.ASSET_UNAVAILABLE, message[:1000]) from error
+            message = f"model {manifest.name!r} cannot be loaded: {error}"[:SHOWN_CHARS]
+            log.error("%s", message)  # noqa: TRY400 - the message says it
+            if isinstance(error, ModelOverdueError):
+                self._quarantine.overdue(manifest.sha256, message)
+            elif isinstance(error, ModelDiedError):
+                self._quarantine.died(manifest.sha256, message)
+            self._failed[key] = (time.monotonic() + RETRY_S, message)
+            raise ScoringError(ScoringCode.ASSET_UNAVAILABLE, message) from error
         finally:
             del self._loading[key]
         self._failed.pop(key, None)
@@ -81,6 +97,9 @@ class ModelCache:
         ):
             _, model = self._models.popitem(last=False)
             size -= model.size_bytes
+            closing = asyncio.create_task(model.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 def _key(manifest: Manifest) -> str:

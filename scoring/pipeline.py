@@ -8,16 +8,27 @@ from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
 
+from scoring import owed
 from scoring.errors import AgentError
-from scoring.scorer import Scorer
+from scoring.scorer import Answers, Scored
 from transport.transactions import Write
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
+# Late requests are held in memory: this many times the largest batch.
+LATE_BATCHES = 2
 
 T = TypeVar("T")
+
+
+class Scores(Protocol):
+    """Who answers requests (scoring.scorer.Scorer)."""
+
+    async def score(self, records: Sequence[Any]) -> Scored:
+        """Return answers now, and what will be answered later."""
 
 
 class Commits(Protocol):
@@ -32,7 +43,7 @@ class Commits(Protocol):
     async def commit(
         self,
         writes: Sequence[Write],
-        offsets: Mapping[TopicPartition, int] | None = None,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None,
         group: str | None = None,
     ) -> None:
         """Store answers and offsets."""
@@ -51,7 +62,7 @@ class Pipeline:
         partition: TopicPartition,
         consumer: AIOKafkaConsumer,
         producer: Commits,
-        scorer: Scorer,
+        scorer: Scores,
         *,
         group: str,
         max_batch: int,
@@ -65,7 +76,13 @@ class Pipeline:
         self._max_batch = max_batch
         self._on_failure = on_failure
         self._stopping = False
+        # The offset behind the last request fetched, and the committed one: behind it, but while
+        # the requests are fetched again that the predecessor owed.
         self._next = 0
+        self._committed = 0
+        self._owed: frozenset[int] = frozenset()
+        self._late: dict[asyncio.Task[Answers], frozenset[int]] = {}
+        self._fetching: asyncio.Task[Sequence[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
         self.fenced = False
@@ -76,13 +93,14 @@ class Pipeline:
 
     @property
     def position(self) -> int:
-        """The offset of the next request to score."""
-        return self._next
+        """The offset of the first request that has no answer yet."""
+        return min(self._unanswered(), default=self._next)
 
     async def stop(self) -> None:
         """Stop: what is being fetched or scored is dropped, what is being committed ends first.
 
-        A producer stopped inside a transaction would hang. A fetch may wait for the very rebalance
+        What is late is dropped too: the committed offset's metadata says that it is owed. A
+        producer stopped inside a transaction would hang. A fetch may wait for the very rebalance
         that waits for this, and a batch for the state table, as long as a dead worker's transaction
         is open.
         """
@@ -98,11 +116,12 @@ class Pipeline:
                 await self._until_stopped(self._seek())
                 self.ready.set()
                 while not self._stopping:
-                    scored = await self._until_stopped(self._scored())
-                    if scored is not None:
-                        await self._commit(*scored)
+                    writes = await self._until_stopped(self._answers())
+                    if writes is not None:
+                        await self._commit(writes)
             finally:
                 self.phase = "stopping its producer"
+                await self._drop()
                 await self._producer.stop()
         except ProducerFenced:
             # Another agent owns the partition: it goes on from what was committed. If the group
@@ -113,6 +132,14 @@ class Pipeline:
             self._on_failure(error)
         finally:
             self.ready.set()
+
+    async def _drop(self) -> None:
+        """Cancel what is under way."""
+        running = {task for task in (self._fetching, *self._late) if task is not None}
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
 
     async def _until_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what ``work`` returns, or None where ``stop`` comes first."""
@@ -134,33 +161,85 @@ class Pipeline:
     async def _seek(self) -> None:
         """Go to the committed offset, read after the fence: nobody can move it any more."""
         self.phase = "seeking"
-        committed = await self._consumer.committed(self.partition)
-        if committed is None:
+        # Consumer.committed() would leave its metadata out.
+        found = await self._consumer._coordinator.fetch_committed_offsets(  # noqa: SLF001
+            [self.partition]
+        )
+        committed = found.get(self.partition)
+        if committed is None or committed.offset < 0:
             await self._consumer.seek_to_beginning(self.partition)
-            self._next = await self._consumer.position(self.partition)
-        else:
-            self._consumer.seek(self.partition, committed)
-            self._next = committed
+            self._next = self._committed = await self._consumer.position(self.partition)
+            return
+        self._committed = committed.offset
+        self._owed = owed.decode(committed.metadata or "")
+        self._next = min(self._owed, default=self._committed)
+        self._consumer.seek(self.partition, self._next)
 
-    async def _scored(self) -> tuple[list[Write], int] | None:
-        """Fetch a batch and score it; return its answers and the offset behind it."""
+    async def _answers(self) -> Answers | None:
+        """Return answers to commit: to a batch that was fetched, and late ones to earlier batches.
+
+        What it returns is no longer owed, what is still to come is.
+        """
         self.phase = "fetching"
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
+        await asyncio.wait({self._fetching, *self._late}, return_when=asyncio.FIRST_COMPLETED)
+        writes: Answers = []
+        if self._fetching.done():
+            fetching, self._fetching = self._fetching, None
+            if records := fetching.result():
+                writes += await self._score(records)
+        writes += self._take_late()
+        while self._too_late():
+            self.phase = "waiting for late answers"
+            await asyncio.wait(self._late, return_when=asyncio.FIRST_COMPLETED)
+            writes += self._take_late()
+        return writes or None
+
+    async def _score(self, records: Sequence[Any]) -> Answers:
+        """Return the answers to ``records`` that come at once, and keep the late ones."""
+        self.phase = "scoring"
+        due = [r for r in records if r.offset >= self._committed or r.offset in self._owed]
+        scored = await self._scorer.score(due)
+        self._late |= scored.late
+        self._next = records[-1].offset + 1
+        return scored.writes
+
+    async def _fetch(self) -> Sequence[Any]:
+        """Return the next records, or none after a while."""
         fetched = await self._consumer.getmany(
             self.partition, timeout_ms=POLL_MS, max_records=self._max_batch
         )
-        records = fetched.get(self.partition)
-        if not records:
-            return None
-        if records[0].offset < self._next:
+        records: Sequence[Any] = fetched.get(self.partition, ())
+        if records and records[0].offset < self._next:
             raise AgentError(
                 f"{self.partition} was fetched from offset {records[0].offset}, expected "
                 f"{self._next}: going on would answer requests twice"
             )
-        self.phase = "scoring"
-        return await self._scorer.score(records), records[-1].offset + 1
+        return records
 
-    async def _commit(self, writes: list[Write], end: int) -> None:
+    def _take_late(self) -> Answers:
+        """Return the late answers that have come."""
+        come = [task for task in self._late if task.done()]
+        for task in come:
+            del self._late[task]
+        return [write for task in come for write in task.result()]
+
+    def _too_late(self) -> bool:
+        """Whether more is late than memory or a commit's metadata should hold."""
+        count = sum(map(len, self._late.values()))
+        return count > LATE_BATCHES * self._max_batch or (
+            count > 0 and len(owed.encode(self._unanswered())) > owed.MAX_CHARS
+        )
+
+    def _unanswered(self) -> set[int]:
+        """Return the requests before the offset to commit that have no answer yet."""
+        again = {offset for offset in self._owed if offset >= self._next}
+        return again.union(*self._late.values())
+
+    async def _commit(self, writes: list[Write]) -> None:
         self.phase = "committing"
-        await self._producer.commit(writes, {self.partition: end}, self._group)
-        self._next = end
+        self._committed = max(self._committed, self._next)
+        where = OffsetAndMetadata(self._committed, owed.encode(self._unanswered()))
+        await self._producer.commit(writes, {self.partition: where}, self._group)
         self.last_progress = time.monotonic()

@@ -1,10 +1,10 @@
-"""From a deployment ID to the model that serves it now."""
+"""From a deployment ID to the asset that serves it now."""
 
 import asyncio
 import time
 from dataclasses import dataclass
 
-from artifacts.load import LoadedModel
+from schemas.manifest import Manifest
 from schemas.records import DeploymentRecord, Status, record_key
 from schemas.scoring import ScoringCode
 from schemas.topics import Topic
@@ -22,11 +22,11 @@ class Endpoint:
     """What a deployment serves now."""
 
     served: Served
-    model: LoadedModel
+    manifest: Manifest
 
 
 class Resolver:
-    """Follows the state table and keeps the models it names at hand."""
+    """Follows the state table, and has the models that it names loaded ahead."""
 
     def __init__(self, bootstrap_servers: str, state_topic: Topic, cache: ModelCache) -> None:
         self._view = StateView(bootstrap_servers, state_topic, on_change=self._changed)
@@ -51,15 +51,20 @@ class Resolver:
         """
         await self._view.catch_up()
 
-    async def reach(self, revisions: dict[str, int], timeout_s: float) -> None:
-        """Wait, at most ``timeout_s``, until the deployments are at these revisions or beyond."""
+    async def reach(self, deployment_id: str, revision: int, timeout_s: float) -> None:
+        """Wait, at most ``timeout_s``, until the deployment is at ``revision`` or beyond."""
         deadline = time.monotonic() + timeout_s
-        while any(self._revision(name) < revision for name, revision in revisions.items()):
+        while self.revision(deployment_id) < revision:
             if time.monotonic() > deadline:
                 return
             await asyncio.sleep(POLL_S)
 
-    async def resolve(self, deployment_id: str) -> Endpoint:
+    def revision(self, deployment_id: str) -> int:
+        """Return the revision that serves now; 0 where none does."""
+        record = self._view.deployment(deployment_id)
+        return 0 if record is None else record.revision
+
+    def resolve(self, deployment_id: str) -> Endpoint:
         """Return what serves ``deployment_id``. Raises ScoringError."""
         record = self._view.deployment(deployment_id)
         if record is None:
@@ -81,11 +86,7 @@ class Resolver:
                 "deployment_id",
             )
         served = Served(deployment_id, record.asset.asset_id, record.revision)
-        return Endpoint(served, await self._cache.get(record.asset.manifest))
-
-    def _revision(self, deployment_id: str) -> int:
-        record = self._view.deployment(deployment_id)
-        return 0 if record is None else record.revision
+        return Endpoint(served, record.asset.manifest)
 
     def _changed(self, key: str, value: bytes | None) -> None:
         """Load a pending asset ahead, once it is verified, so that the switch costs nothing."""

@@ -1,8 +1,12 @@
 """A batch of requests to a batch of answers: decode, group, predict once a deployment, encode."""
 
 import asyncio
+import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,70 +18,142 @@ from schemas.topics import LARGE_BYTES, Topics, dead_letter_headers
 from scoring.codecs.request import Record, Request, decode
 from scoring.codecs.tables import Prediction, Served
 from scoring.errors import ScoringError, invalid
-from scoring.predictor import predict
-from scoring.resolver import Resolver
+from scoring.predictor import Predictor
+from scoring.resolver import Endpoint, Resolver
 from transport.transactions import Write
+
+log = logging.getLogger(__name__)
 
 # Room for the answer's headers and the batch around it.
 MAX_ANSWER_BYTES = LARGE_BYTES - 64 * 1024
 
 
+# A group of requests that takes longer is answered later, and the others now.
+PATIENCE_S = 0.2
+
+Answers = list[Write]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a batch gives rise to: answers now, and others ``late``, with their offsets."""
+
+    writes: Answers
+    late: dict["asyncio.Task[Answers]", frozenset[int]]
+
+
 class Scorer:
     """Gives every request exactly one answer, or one dead letter."""
 
-    def __init__(self, topics: Topics, resolver: Resolver, *, revision_wait_s: float) -> None:
+    def __init__(
+        self, topics: Topics, resolver: Resolver, predictor: Predictor, *, revision_wait_s: float
+    ) -> None:
         self._responses = topics.responses.name
         self._dead_letters = topics.dead_letters.name
         self._resolver = resolver
+        self._predictor = predictor
         self._revision_wait_s = revision_wait_s
+        # Deployments with late groups under way, in any partition.
+        self._behind: Counter[str] = Counter()
 
-    async def score(self, records: Sequence[Record]) -> list[Write]:
+    async def score(self, records: Sequence[Record]) -> Scored:
         """Return what ``records`` (fetched before this is called) give rise to."""
         # The batch is in hand: what the state table holds from here on is new enough for it.
         await self._resolver.fence()
-        requests: list[Request] = []
-        writes: list[Write] = []
-        by_deployment: dict[str, list[Request]] = {}
-        awaited: dict[str, int] = {}
-        for record in records:
-            try:
-                request = decode(record)
-            except UndecodableError as error:
-                writes.append(self._dead_letter(record, str(error)))
-                continue
-            if request.error is None and request.deployment_id is not None:
-                name = request.deployment_id
-                by_deployment.setdefault(name, []).append(request)
-                if request.min_revision is not None:
-                    awaited[name] = max(awaited.get(name, 0), request.min_revision)
-            else:
-                requests.append(request)
-        if awaited:
-            await self._resolver.reach(awaited, self._revision_wait_s)
-        writes.extend(self._refuse(request, request.error) for request in requests)
-        for name, group in by_deployment.items():
-            writes.extend(await self._score_group(name, group))
-        return writes
-
-    async def _score_group(self, deployment_id: str, group: list[Request]) -> list[Write]:
+        writes: Answers = []
+        groups = self._grouped(records, writes)
+        tasks = {
+            asyncio.create_task(self._score_group(name, awaited, group)): (name, awaited)
+            for (name, awaited), group in groups.items()
+        }
+        # Nobody waits for a model that is behind already, nor for a revision that is to come.
+        prompt = [t for t, (name, awaited) in tasks.items() if not awaited | self._behind[name]]
         try:
-            endpoint = await self._resolver.resolve(deployment_id)
+            if prompt:
+                await asyncio.wait(prompt, timeout=PATIENCE_S)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        late: dict[asyncio.Task[Answers], frozenset[int]] = {}
+        for task, (name, awaited) in tasks.items():
+            if task.done():
+                writes.extend(task.result())
+                continue
+            late[task] = frozenset(r.record.offset for r in groups[name, awaited])
+            if not awaited:
+                self._behind[name] += 1
+                task.add_done_callback(partial(self._caught_up, name))
+        return Scored(writes, late)
+
+    def _grouped(
+        self, records: Sequence[Record], writes: Answers
+    ) -> dict[tuple[str, int], list[Request]]:
+        """Return requests by deployment and by the revision that must come first (0: none must).
+
+        What cannot be scored at all is answered in ``writes``.
+        """
+        groups: dict[tuple[str, int], list[Request]] = {}
+        for record in records:
+            request = self._read(record, writes)
+            if request is None:
+                continue
+            name, awaited = request.deployment_id, request.min_revision or 0
+            if request.error is not None or name is None:
+                writes.append(self._refuse(request, request.error))
+            elif awaited <= self._resolver.revision(name):
+                groups.setdefault((name, 0), []).append(request)
+            else:
+                groups.setdefault((name, awaited), []).append(request)
+        return groups
+
+    def _caught_up(self, name: str, _: "asyncio.Task[Answers]") -> None:
+        self._behind[name] -= 1
+        if not self._behind[name]:
+            del self._behind[name]
+
+    def _read(self, record: Record, writes: Answers) -> Request | None:
+        try:
+            return decode(record)
+        except UndecodableError as error:
+            writes.append(self._dead_letter(record, str(error)))
+        except Exception as error:
+            # A record that our own code cannot read must not end every agent that tries.
+            log.exception("unreadable request %s:%d", record.partition, record.offset)
+            writes.append(self._dead_letter(record, f"cannot be read: {type(error).__name__}"))
+        return None
+
+    async def _score_group(self, name: str, awaited: int, group: list[Request]) -> Answers:
+        """Return the answers to requests for one deployment, once it is at ``awaited``."""
+        if awaited:
+            await self._resolver.reach(name, awaited, self._revision_wait_s)
+        try:
+            return await self._scored(self._resolver.resolve(name), group)
         except ScoringError as error:
             return [self._refuse(request, error) for request in group]
+        except Exception as error:
+            # A request that our own code stumbles over must not end every agent that tries it.
+            log.exception("requests for deployment %s cannot be scored", name)
+            told = ScoringError(
+                ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
+            )
+            return [self._refuse(request, told) for request in group]
+
+    async def _scored(self, endpoint: Endpoint, group: list[Request]) -> Answers:
         served = endpoint.served
         now_ms = time.time_ns() // 1_000_000
-        writes: list[Write] = []
+        writes: Answers = []
         due: list[Request] = []
         for request in group:
-            late = _untimely(request, served.revision, now_ms)
-            if late is None:
+            untimely = _untimely(request, served.revision, now_ms)
+            if untimely is None:
                 due.append(request)
             else:
-                writes.append(self._refuse(request, late, served))
+                writes.append(self._refuse(request, untimely, served))
         if not due:
             return writes
-        results = await asyncio.to_thread(
-            predict, endpoint.model, [request.tables for request in due]
+        results = await self._predictor.predict(
+            endpoint.manifest, [request.tables for request in due]
         )
         # The same for every answer of the group.
         headers = _headers(served)

@@ -1,9 +1,10 @@
 """The scoring agent's settings, from the environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from artifacts.hosts import Limits
 from schemas.errors import SettingsError
 from transport.settings import Settings
 
@@ -13,7 +14,7 @@ AT_LEAST_ONCE = "at_least_once"
 
 @dataclass(frozen=True, slots=True)
 class ScoringSettings:
-    """Delivery, batch size and the bounds of the model cache.
+    """Delivery, batch size, and the bounds of the model cache and of each model's process.
 
     ``at_least_once`` answers sooner; after a crash it may answer a request again, with the same
     request id. ``revision_wait_s`` is how long a batch waits for a request's ``min-revision``.
@@ -25,6 +26,7 @@ class ScoringSettings:
     cache_models: int = 64
     cache_bytes: int = 4 * 1024**3
     revision_wait_s: float = 2.0
+    limits: Limits = field(default_factory=Limits)
     ready_file: Path | None = None
 
     @property
@@ -48,6 +50,11 @@ class ScoringSettings:
             cache_models=_count(environ, "BATON_CACHE_MODELS", 64),
             cache_bytes=_count(environ, "BATON_CACHE_MB", 4096) * 1024**2,
             revision_wait_s=_count(environ, "BATON_REVISION_WAIT_MS", 2000) / 1000,
+            limits=Limits(
+                load_s=_count(environ, "BATON_LOAD_TIME_LIMIT_S", 60),
+                predict_s=_count(environ, "BATON_PREDICT_TIME_LIMIT_MS", 10_000) / 1000,
+                memory_bytes=_count(environ, "BATON_MODEL_MEMORY_MB", 4096) * 1024**2,
+            ),
             ready_file=Path(ready_file) if ready_file else None,
         )
 

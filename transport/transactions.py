@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import OffsetAndMetadata
 
 # Below the broker's limit for a record batch (message.max.bytes, 1 MiB by default).
 BATCH_BYTES = 900_000
@@ -62,7 +63,7 @@ class FencedProducer:
     async def commit(
         self,
         writes: Sequence[Write],
-        offsets: Mapping[TopicPartition, int] | None = None,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None,
         group: str | None = None,
     ) -> None:
         """Append all ``writes`` and commit ``offsets`` of ``group`` in one transaction.
@@ -146,7 +147,7 @@ class PlainProducer:
     async def commit(
         self,
         writes: Sequence[Write],
-        offsets: Mapping[TopicPartition, int] | None = None,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None,
         group: str | None = None,
     ) -> None:
         """Append all ``writes``, then commit ``offsets`` of the consumer's own group.

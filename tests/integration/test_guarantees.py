@@ -12,6 +12,7 @@ from client import BatonClient, ScoringClient
 from schemas.cloudevents import CloudEvent, encode
 from scoring.agent import Agent
 from scoring.pipeline import Pipeline
+from scoring.scorer import Scored
 from scoring.settings import ScoringSettings
 from tests.checker import log_of
 from tests.support import DEADLINE_S, Stack, eventually, new_settings, read_all
@@ -72,7 +73,7 @@ class Echo:
     async def score(self, records):
         self.fetched.set()
         await self.go.wait()
-        return [Write(self.topic.name, r.partition, r.key, r.value) for r in records]
+        return Scored([Write(self.topic.name, r.partition, r.key, r.value) for r in records], {})
 
 
 class TwoAgents:

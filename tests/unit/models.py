@@ -64,3 +64,45 @@ class Secretive:
 
     def __reduce__(self):
         return os.mkdir, ("/nowhere/" + os.environ.get("BATON_SECRET", "none"),)
+
+
+class Moody:
+    """A model that is well on every row but those whose first value is ``MOOD``.
+
+    ``mood`` is the code it runs then, with ``self`` and ``rows`` at hand; it may set ``answer``.
+    """
+
+    MOOD = 666.0
+    n_features_in_ = 3
+
+    def __init__(self, mood):
+        self.mood = mood
+
+    def predict(self, rows):
+        names = {"self": self, "rows": rows, "answer": rows[:, 0] * 2}
+        if (rows[:, 0] == self.MOOD).any():
+            exec(self.mood, names)  # noqa: S102 - what it is for
+        return names["answer"]
+
+
+MOODS = {
+    "sleeps for ever": "import time; time.sleep(10**6)",
+    "never ends": "while True: pass",
+    "exits": "import os; os._exit(3)",
+    "segfaults": "import ctypes; ctypes.string_at(0)",
+    "is killed": "import os; os.kill(os.getpid(), 9)",
+    "raises": "raise RuntimeError('not this row')",
+    "raises what cannot be told": (
+        "class Mute(Exception):\n def __str__(self): raise ValueError\nraise Mute"
+    ),
+    "exits by exception": "raise SystemExit(0)",
+    "answers NaN": "answer[rows[:, 0] == self.MOOD] = float('nan')",
+    "answers too few": "answer = rows[:-1, 0]",
+    "answers no array": "answer = 'what?'",
+    "answers what is no JSON": "import numpy; answer = numpy.array([object()] * len(rows))",
+    "takes 8 GB": "answer = bytearray(8 * 1024**3)",
+    "speaks out of turn": (
+        "import os\nfor fd in range(3, 64):\n try: os.write(fd, b'x' * 99)\n except OSError: pass"
+    ),
+    "closes everything": "import os; os.closerange(0, 64)",
+}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from artifacts.frames import FieldError, Layout
-from artifacts.load import load_model
+from artifacts.hosts import Hosts, Limits
 from artifacts.save import ModelError, save_model, save_model_file
 from artifacts.store import Store
 from artifacts.verify import Verifier
@@ -38,15 +38,24 @@ async def verifier(store):
     await verifier.stop()
 
 
+@pytest_asyncio.fixture(scope="module")
+async def hosts(store):
+    hosts = Hosts(store, Limits(), at_once=4)
+    yield hosts
+    await hosts.stop()
+
+
 @pytest.mark.parametrize("case", CASES)
-async def test_every_kind_of_model_is_saved_loaded_and_verified(case, store, verifier):
+async def test_every_kind_of_model_is_saved_loaded_and_verified(case, store, verifier, hosts):
     estimator, sample = CASES[case]
     manifest = save_model(estimator, sample, store=store, name=case)
-    model = load_model(manifest, store)
+    model = await hosts.load(manifest)
     rows = manifest.sample.values
-    matrix = model.layout.build([(model.layout.plan(manifest.sample.fields), rows)])
+    plan = model.layout.plan(manifest.sample.fields)
     expected = estimator.predict(sample[:5] if isinstance(sample, np.ndarray) else sample.head())
-    assert model.estimator.predict(matrix).tolist() == expected.tolist()
+    predicted, _ = await model.predict(lambda: model.layout.build([(plan, rows)]))
+    assert list(predicted) == expected.tolist()
+    await model.close()
     checks = await verifier.verify(manifest)
     assert [check for check in checks if not check.passed] == []
     assert [check.name for check in checks][-2:] == ["time_limit", "memory_limit"]

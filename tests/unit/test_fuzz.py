@@ -8,13 +8,15 @@ import pytest
 from hypothesis import example, given
 
 from artifacts.frames import Layout
+from artifacts.host import predict
 from artifacts.infer import as_frame, input_schema
-from artifacts.load import LoadedModel
 from schemas.cloudevents import decode
 from schemas.commands import COMMANDS
 from schemas.records import CursorRecord
 from schemas.topics import Topics
 from scoring.codecs.tables import Served
+from scoring.predictor import Predictor
+from scoring.quarantine import Quarantine
 from scoring.resolver import Endpoint
 from scoring.scorer import Scorer
 from tests.unit.models import cases
@@ -103,18 +105,28 @@ class OneDeployment:
     """Resolves every ID to the same model: what is fuzzed is the way in and out."""
 
     def __init__(self):
-        estimator, sample = cases()["binary"]
-        layout = Layout(input_schema(as_frame(sample)), as_frame=False)
-        self.model = LoadedModel(estimator, None, layout, 0)
+        self.estimator, sample = cases()["binary"]
+        self.schema = input_schema(as_frame(sample))
+        self.layout = Layout(self.schema, as_frame=False)
+        self.sha256 = "0" * 64
+
+    async def predict(self, build):
+        return predict(self.estimator, build())
+
+    async def get(self, _):
+        return self
 
     async def fence(self):
         pass
 
-    async def reach(self, revisions, timeout_s):
+    async def reach(self, deployment_id, revision, timeout_s):
         pass
 
-    async def resolve(self, deployment_id):
-        return Endpoint(Served(deployment_id, "a", 4), self.model)
+    def revision(self, _):
+        return 4
+
+    def resolve(self, deployment_id):
+        return Endpoint(Served(deployment_id, "a", 4), self)
 
 
 NAMES = st.sampled_from(["x0", "x1", "x2", "more"])
@@ -146,8 +158,9 @@ def requests(draw):
 
 @given(st.lists(requests(), min_size=1, max_size=3))
 async def test_every_request_becomes_one_answer_or_one_dead_letter(resolver, batch):
-    scorer = Scorer(Topics(), resolver, revision_wait_s=0.0)
-    writes = await scorer.score([Record(headers, value) for headers, value in batch])
+    scorer = Scorer(Topics(), resolver, Predictor(resolver, Quarantine()), revision_wait_s=0.0)
+    scored = await scorer.score([Record(headers, value) for headers, value in batch])
+    writes = scored.writes + [write for task in scored.late for write in await task]
     assert len(writes) == len(batch)
     for write in writes:
         assert write.partition == (0 if write.topic.endswith("dead-letters") else 3)
