@@ -38,9 +38,10 @@ def rig() -> Iterator[tuple[Settings, Path]]:
 
 
 @contextlib.contextmanager
-def service(module: str, settings: Settings, folder: Path) -> Iterator[None]:
-    """Run one of Baton's services until the block ends."""
-    commands = {module: [sys.executable, "-m", module]}
+def service(module: str, settings: Settings, folder: Path, **env: str) -> Iterator[None]:
+    """Run one of Baton's services, with more settings ``env``, until the block ends."""
+    variables = [f"{name}={text}" for name, text in env.items()]
+    commands = {module: ["env", *variables, sys.executable, "-m", module]}
     supervisor = Supervisor(settings, folder, console.print, commands)
     try:
         supervisor.start()

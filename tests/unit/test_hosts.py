@@ -21,6 +21,7 @@ from artifacts.processes import (
 )
 from artifacts.save import save_model
 from artifacts.store import Store
+from bench.moods import MOODS, Moody
 from schemas.errors import StoreError
 from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
@@ -30,7 +31,7 @@ from scoring.errors import ScoringError
 from scoring.predictor import Predictor
 from scoring.quarantine import Quarantine
 from tests.support import until
-from tests.unit.models import MOODS, Evil, Moody, X, cases
+from tests.unit.models import Evil, X, cases
 
 ROWS = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
 MOODY_ROWS = np.array([[1.0, 0.0, 0.0], [Moody.MOOD, 0.0, 0.0]])

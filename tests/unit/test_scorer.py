@@ -1,0 +1,132 @@
+"""A batch is answered without what is late, and nothing in it is forgotten."""
+
+import asyncio
+import time
+
+import orjson
+import pytest
+
+from schemas.scoring import ScoringCode
+from schemas.topics import Topics
+from scoring.codecs.tables import Prediction, Served
+from scoring.errors import ScoringError
+from scoring.resolver import Endpoint
+from scoring.scorer import PATIENCE_S, Scorer
+
+
+class Record:
+    topic, partition, key = "requests", 0, None
+
+    def __init__(self, offset, deployment, **headers):
+        self.offset = offset
+        named = {"deployment-id": deployment, "request-id": f"r{offset}"} | headers
+        self.headers = [(name.replace("_", "-"), text.encode()) for name, text in named.items()]
+        self.value = b'{"input_data":[{"values":[[1.0]]}]}'
+
+
+class Deployments:
+    """Resolves every ID to a model of that name, at revision 1 until it is told otherwise."""
+
+    def __init__(self):
+        self.at = 1
+
+    async def fence(self):
+        pass
+
+    def revision(self, _):
+        return self.at
+
+    async def reach(self, deployment_id, revision, timeout_s):
+        async with asyncio.timeout(timeout_s):
+            while self.revision(deployment_id) < revision:  # noqa: ASYNC110 - it is set by hand
+                await asyncio.sleep(0.001)
+
+    def resolve(self, deployment_id):
+        if deployment_id == "none":
+            raise ScoringError(ScoringCode.DEPLOYMENT_NOT_FOUND, "none")
+        return Endpoint(Served(deployment_id, "a", self.at), deployment_id)
+
+
+class Models:
+    """Predicts at once, but for ``slow`` when it is let, and ``broken`` never."""
+
+    def __init__(self):
+        self.go = asyncio.Event()
+
+    async def predict(self, name, requests):
+        if name == "slow":
+            await self.go.wait()
+        if name == "broken":
+            raise KeyError("a defect of our own")
+        return [[Prediction([1.0], None)]] * len(requests)
+
+
+@pytest.fixture
+def deployments():
+    return Deployments()
+
+
+@pytest.fixture
+def models():
+    return Models()
+
+
+@pytest.fixture
+def scorer(deployments, models):
+    return Scorer(Topics(), deployments, models, revision_wait_s=5.0)
+
+
+def offsets(writes):
+    return sorted(orjson.loads(write.value)["request"]["offset"] for write in writes)
+
+
+async def test_what_is_late_does_not_hold_up_the_others(scorer, models):
+    batch = [Record(0, "quick"), Record(1, "slow"), Record(2, "none"), Record(3, "slow")]
+    scored = await scorer.score(batch)
+    assert offsets(scored.writes) == [0, 2]
+    ((task, owed),) = scored.late.items()
+    assert owed == {1, 3}
+    # Who is known to be behind is not waited for again, in whatever batch.
+    began = time.monotonic()
+    again = await scorer.score([Record(4, "slow"), Record(5, "quick")])
+    assert time.monotonic() - began < PATIENCE_S / 2
+    assert offsets(again.writes) == [5]
+    models.go.set()
+    assert offsets(await task) == [1, 3]
+    for late in again.late:
+        await late
+    await asyncio.sleep(0)
+    # It has caught up: it is waited for again.
+    assert (await scorer.score([Record(6, "slow")])).late == {}
+
+
+async def test_a_revision_that_is_to_come_is_waited_for_aside(scorer, deployments):
+    batch = [Record(0, "quick"), Record(1, "quick", min_revision="2"), Record(2, "quick")]
+    scored = await scorer.score(batch)
+    assert offsets(scored.writes) == [0, 2]
+    deployments.at = 2
+    ((task, owed),) = scored.late.items()
+    assert owed == {1}
+    (answer,) = await task
+    assert orjson.loads(answer.value)["revision"] == 2
+    # Its deployment is not behind for that.
+    assert (await scorer.score([Record(3, "quick")])).late == {}
+
+
+async def test_a_defect_of_our_own_is_told_to_who_met_it(scorer):
+    scored = await scorer.score([Record(0, "broken"), Record(1, "quick")])
+    told = {
+        orjson.loads(w.value)["request"]["offset"]: orjson.loads(w.value) for w in scored.writes
+    }
+    assert told[0]["error"]["code"] == "model_error"
+    assert "predictions" in told[1]
+
+
+async def test_a_batch_that_is_dropped_leaves_nothing_running(scorer, models):
+    scoring = asyncio.create_task(scorer.score([Record(0, "slow")]))
+    await asyncio.sleep(0)
+    scoring.cancel()
+    await asyncio.wait([scoring])
+    models.go.set()
+    await asyncio.sleep(0.01)
+    assert len(asyncio.all_tasks()) == 1
