@@ -6,7 +6,7 @@ SEED ?= 1
 MINUTES ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint chaos bench lock clean
+.PHONY: help setup demo test unit lint chaos bench hostile lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(READY) ## Measure requests and commands a second, and latency
 	@$(BIN)/python -m bench.scoring
 	@$(BIN)/python -m bench.commands
 	@$(BIN)/python -m bench.latency
+
+hostile: $(READY) ## Measure what bad input costs everybody else
+	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build -o requirements.lock pyproject.toml

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy.typing as npt
+from sklearn.base import BaseEstimator, RegressorMixin
 
 
-class Moody:
+class Moody(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A model that is well on every row but those whose first value is ``MOOD``.
 
     ``mood`` is the code it runs then, with ``self`` and ``rows`` at hand; it may set ``answer``.

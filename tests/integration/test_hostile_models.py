@@ -87,7 +87,10 @@ async def bystanders(stack, deployment, until_done):
     return sorted(took)
 
 
-@pytest.mark.parametrize("mood", MOODS)
+LEAK = "leaks 100 MB a call"
+
+
+@pytest.mark.parametrize("mood", [mood for mood in MOODS if mood != LEAK])
 async def test_a_request_that_harms_its_model_harms_nobody_else(hostile, mood):
     _, good, _ = await hostile.deployed("binary")
     bad = await moody(hostile, MOODS[mood])
@@ -107,6 +110,13 @@ async def test_a_request_that_harms_its_model_harms_nobody_else(hostile, mood):
     assert took[-1] < LIMIT_MS / 1000, took[-5:]
     assert hostile.agent.popen.poll() is None
     assert hostile.agent.popen.pid == pid
+
+
+async def test_a_model_that_leaks_answers_everything(hostile):
+    bad = await moody(hostile, MOODS[LEAK])
+    for _ in range(25):
+        answer = await hostile.scoring.score(bad, BAD)
+        assert answer.values == [[2 * Moody.MOOD]]
 
 
 async def test_a_model_that_hangs_is_in_quarantine_and_says_so_at_once(hostile):

@@ -35,6 +35,7 @@ from tests.unit.models import Evil, X, cases
 
 ROWS = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
 MOODY_ROWS = np.array([[1.0, 0.0, 0.0], [Moody.MOOD, 0.0, 0.0]])
+LEAK = "leaks 100 MB a call"
 LIMITS = Limits(load_s=5.0, predict_s=1.0, memory_bytes=1024**3)
 
 
@@ -229,7 +230,7 @@ def told(results):
 
 @pytest.mark.parametrize(
     "mood",
-    [name for name in MOODS if name not in {"sleeps for ever", "never ends"}],
+    [name for name in MOODS if name not in {"sleeps for ever", "never ends", LEAK}],
 )
 async def test_the_rows_that_break_a_model_fail_alone(predictor, store, tmp_path, mood):
     manifest = saved(store, tmp_path, Moody(MOODS[mood]))
@@ -252,8 +253,7 @@ async def test_a_model_that_hangs_is_tried_no_more(predictor, store, tmp_path):
 async def test_a_model_that_leaks_is_started_anew_and_no_request_notices(
     predictor, store, tmp_path
 ):
-    leak = "self.kept = [*getattr(self, 'kept', []), bytearray(100 * 1024**2)]"
-    manifest = saved(store, tmp_path, Moody(leak))
+    manifest = saved(store, tmp_path, Moody(MOODS[LEAK]))
     for _ in range(25):
         found = await predictor.predict(manifest, tables(Moody.MOOD))
         assert told(found) == [2 * Moody.MOOD]
