@@ -2,13 +2,22 @@
 
 from client.audit import AuditEvent, events
 from client.commands import BatonClient, Outcome
-from client.errors import CommandRejected, OutcomeTimeout, ScoringError, UpdateFailed
+from client.errors import (
+    CommandIdReusedError,
+    CommandRejected,
+    CommandTooLargeError,
+    OutcomeTimeout,
+    ScoringError,
+    UpdateFailed,
+)
 from client.scoring import ScoreRequest, ScoreResult, ScoringClient
 
 __all__ = [
     "AuditEvent",
     "BatonClient",
+    "CommandIdReusedError",
     "CommandRejected",
+    "CommandTooLargeError",
     "Outcome",
     "OutcomeTimeout",
     "ScoreRequest",

@@ -13,9 +13,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
 
 from client.audit import AuditEvent, read_event
-from client.errors import CommandRejected, OutcomeTimeout, UpdateFailed
+from client.errors import (
+    CommandIdReusedError,
+    CommandRejected,
+    CommandTooLargeError,
+    OutcomeTimeout,
+    UpdateFailed,
+)
 from client.state import StateReader
 from client.tail import Tail
 from schemas.cloudevents import CloudEvent, encode
@@ -23,10 +30,11 @@ from schemas.commands import PREFIX, SUFFIX
 from schemas.events import FINAL, EventName
 from schemas.manifest import Manifest
 from schemas.times import rfc3339
-from schemas.topics import partition_for
+from schemas.topics import COMMAND_BYTES, partition_for
 from transport.admin import ensure_topics, wait_for_broker
 from transport.reading import read
 from transport.settings import Settings
+from transport.transactions import Write, size
 
 BROKER_TIMEOUT_S = 10.0
 OUTCOME_TIMEOUT_S = 120.0
@@ -72,7 +80,9 @@ class BatonClient(StateReader):
     An ``async with`` block opens it. ``source`` names the program, ``actor`` the person who asks
     (by default user@host). Every command may be given a ``command_id``: sent twice, it is applied
     once. Every command raises CommandRejected where it is refused, UpdateFailed where a candidate
-    fails its verification, and OutcomeTimeout where no outcome comes within ``timeout_s``.
+    fails its verification, OutcomeTimeout where no outcome comes within ``timeout_s``,
+    CommandTooLargeError where the broker takes none so large, and CommandIdReusedError where
+    ``command_id`` is another command's.
     """
 
     def __init__(
@@ -234,6 +244,21 @@ class BatonClient(StateReader):
         given = command_id is not None
         command_id = command_id or str(uuid.uuid4())
         body = {key: value for key, value in data.items() if value is not None}
+        write = self._written(name, body, command_id)
+        try:
+            with self._tail.expected(command_id) as waiting:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._publish(write, command_id)
+                    # A command sent before has its outcome in the log, and gets no other.
+                    event = await self._outcome(write.partition, command_id) if given else None
+                    event = event or await waiting
+        except TimeoutError:
+            raise OutcomeTimeout(command_id, self._timeout_s) from None
+        if given and not _is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
+            raise CommandIdReusedError(event)
+        return _judged(event)
+
+    def _written(self, name: str, body: dict[str, Any], command_id: str) -> Write:
         headers, value = encode(
             CloudEvent(
                 {
@@ -247,23 +272,23 @@ class BatonClient(StateReader):
                 body,
             )
         )
+        topic = self._topics.commands
         key = str(body["space_id"]).encode()
-        partition = partition_for(key, self._topics.commands.partitions)
+        return Write(topic.name, partition_for(key, topic.partitions), key, value, headers)
+
+    async def _publish(self, write: Write, command_id: str) -> None:
         try:
-            with self._tail.expected(command_id) as waiting:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._producer.send_and_wait(
-                        self._topics.commands.name,
-                        value,
-                        key=key,
-                        partition=partition,
-                        headers=headers,
-                    )
-                    # A command sent before has its outcome in the log, and gets no other.
-                    event = await self._outcome(partition, command_id) if given else None
-                    return _judged(event or await waiting)
-        except TimeoutError:
-            raise OutcomeTimeout(command_id, self._timeout_s) from None
+            await self._producer.send_and_wait(
+                write.topic,
+                write.value,
+                key=write.key,
+                partition=write.partition,
+                headers=write.headers,
+            )
+        except MessageSizeTooLargeError:
+            raise CommandTooLargeError(
+                command_id, size(write), COMMAND_BYTES, write.topic
+            ) from None
 
     def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
         event = read_event(record)
@@ -286,6 +311,16 @@ class BatonClient(StateReader):
                 if event.command_id == command_id and same and event.name in FINAL:
                     return event
         return None
+
+
+def _is_of(event: AuditEvent, command_type: str, body: dict[str, Any]) -> bool:
+    """Whether ``event`` can be about the command: of its type, and of the things it names."""
+    data = event.data
+    return data.command_type == command_type and all(
+        body.get(name) in {None, getattr(data, name)}
+        for name in ("space_id", "deployment_id", "asset_id", "name")
+        if getattr(data, name) is not None
+    )
 
 
 def _judged(event: AuditEvent) -> Outcome:

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-
 # The end of the year 9999: RFC 3339 can write no later one.
 LAST_MS = 253_402_300_799_999
 

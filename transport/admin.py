@@ -65,9 +65,7 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, byt
     return ids
 
 
-async def check_partitions(
-    admin: AIOKafkaAdminClient, topics: Topics
-) -> dict[str, bytes] | None:
+async def check_partitions(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, bytes] | None:
     """Return the ids of the topics, or None where one is missing or has no leader yet.
 
     Raises TopicError where one has another partition count.

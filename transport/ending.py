@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import NoReturn
@@ -30,6 +31,15 @@ def end_process(name: str, error: BaseException) -> NoReturn:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
+
+
+def end_on_signal() -> None:
+    """Let SIGTERM and SIGINT end the process with status 0, until another handler takes over.
+
+    For the start, while there is nothing yet that would have to end well.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def stop_in_time(name: str, timeout_s: float = STOP_TIMEOUT_S) -> None:

@@ -135,5 +135,5 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
         self._names = names
 
     def build(self, request_struct_class: type[_MetadataRequestV12]) -> Any:  # noqa: ANN401
-        topics = [(bytes(_ID_BYTES), name, {}) for name in self._names]
+        topics: list[Any] = [(bytes(_ID_BYTES), name, {}) for name in self._names]
         return request_struct_class(topics, False, False, {})  # noqa: FBT003 - fields by place

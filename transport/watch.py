@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.errors import TopicError
-from schemas.topics import Topics
+from schemas.topics import Topic, Topics
 from transport.admin import check_configs, check_partitions
+from transport.reading import partitions_of
 from transport.topic_ids import describe
 
 POLL_S = 2.0
@@ -46,6 +48,32 @@ async def watch_topics(
             continue
         else:
             suspected = ""
+
+
+async def check_committed(bootstrap_servers: str, topic: Topic, group: str) -> None:
+    """Raise TopicError where ``group`` has committed beyond an end of ``topic``.
+
+    A consumer would be sent back to the beginning without a word. The broker forgets the offsets of
+    a topic that is deleted, but not those that a member commits just after it.
+    """
+    where = partitions_of(topic)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        committed = {partition: await consumer.committed(partition) for partition in where}
+        # Asked for afterwards: what was committed by then lies below them.
+        ends = await consumer.end_offsets(where)
+    finally:
+        await consumer.stop()
+    for partition, offset in committed.items():
+        if offset is not None and offset > ends[partition]:
+            raise TopicError(
+                f"topic {topic.name} partition {partition.partition} ends at offset "
+                f"{ends[partition]}, but group {group} has committed {offset}: it was deleted and "
+                f"created anew. {RECOVER}, or delete the group's offsets"
+            )
 
 
 async def _check(bootstrap_servers: str, topics: Topics, ids: Mapping[str, bytes]) -> None:

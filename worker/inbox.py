@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.cloudevents import CloudEvent
+from schemas.ids import is_id
 from schemas.topics import partition_for
 
 
@@ -23,10 +24,10 @@ class CommandMessage:
 def home_partition(event: CloudEvent, message: CommandMessage, partitions: int) -> int:
     """Return the partition whose owner decides this command: murmur2 of its space.
 
-    A command that names no space has no home but where it is.
+    A command that names no space, or one that cannot exist, has no home but where it is.
     """
     space = space_of(event.data)
-    if space is None:
+    if space is None or not is_id(space):
         return message.partition
     return partition_for(space.encode(), partitions)
 
