@@ -1,7 +1,7 @@
 """What people use: clients for commands, scoring and the audit log, and the ``baton`` command."""
 
 from client.audit import AuditEvent, events
-from client.commands import BatonClient, Outcome
+from client.commands import BatonClient
 from client.errors import (
     CommandIdReusedError,
     CommandRejected,
@@ -10,6 +10,7 @@ from client.errors import (
     ScoringError,
     UpdateFailed,
 )
+from client.outcome import Outcome
 from client.scoring import ScoreRequest, ScoreResult, ScoringClient
 
 __all__ = [

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,13 +15,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
 from client.audit import AuditEvent, read_event
-from client.errors import (
-    CommandIdReusedError,
-    CommandRejected,
-    CommandTooLargeError,
-    OutcomeTimeout,
-    UpdateFailed,
-)
+from client.errors import CommandIdReusedError, CommandTooLargeError, OutcomeTimeout
+from client.outcome import Outcome, is_of, judged
 from client.state import StateReader
 from client.tail import Tail
 from schemas.cloudevents import CloudEvent, encode
@@ -40,38 +34,6 @@ BROKER_TIMEOUT_S = 10.0
 OUTCOME_TIMEOUT_S = 120.0
 
 OnProgress = Callable[[AuditEvent], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a command: its final event."""
-
-    event: AuditEvent
-
-    @property
-    def name(self) -> str:
-        """The event's name, e.g. ``deployment-updated``."""
-        return self.event.name
-
-    @property
-    def command_id(self) -> str:
-        """The command's id."""
-        return self.event.command_id
-
-    @property
-    def asset_id(self) -> str:
-        """The asset it is about."""
-        return self.event.data.asset_id or ""
-
-    @property
-    def deployment_id(self) -> str:
-        """The deployment it is about."""
-        return self.event.data.deployment_id or ""
-
-    @property
-    def revision(self) -> int:
-        """The deployment's revision afterwards."""
-        return self.event.data.revision or 0
 
 
 class BatonClient(StateReader):
@@ -254,9 +216,9 @@ class BatonClient(StateReader):
                     event = event or await waiting
         except TimeoutError:
             raise OutcomeTimeout(command_id, self._timeout_s) from None
-        if given and not _is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
+        if given and not is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
             raise CommandIdReusedError(event)
-        return _judged(event)
+        return judged(event)
 
     def _written(self, name: str, body: dict[str, Any], command_id: str) -> Write:
         headers, value = encode(
@@ -311,24 +273,6 @@ class BatonClient(StateReader):
                 if event.command_id == command_id and same and event.name in FINAL:
                     return event
         return None
-
-
-def _is_of(event: AuditEvent, command_type: str, body: dict[str, Any]) -> bool:
-    """Whether ``event`` can be about the command: of its type, and of the things it names."""
-    data = event.data
-    return data.command_type == command_type and all(
-        body.get(name) in {None, getattr(data, name)}
-        for name in ("space_id", "deployment_id", "asset_id", "name")
-        if getattr(data, name) is not None
-    )
-
-
-def _judged(event: AuditEvent) -> Outcome:
-    if event.name == EventName.COMMAND_REJECTED:
-        raise CommandRejected(event)
-    if event.name == EventName.UPDATE_FAILED:
-        raise UpdateFailed(event)
-    return Outcome(event)
 
 
 def _whoami() -> str:
