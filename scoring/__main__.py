@@ -13,6 +13,7 @@ from scoring.settings import ScoringSettings
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
 from transport.ending import EXIT_CONFIG, stop_in_time
+from transport.header_names import read_any_header_name
 from transport.logs import configure
 from transport.watch import check_committed, watch_topics
 
@@ -26,6 +27,7 @@ GC_THRESHOLD = 200_000
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
     configure()
+    read_any_header_name()
     try:
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, TimeoutError) as error:

@@ -7,6 +7,7 @@ import sys
 from schemas.errors import BatonError
 from transport.admin import wait_for_broker
 from transport.ending import EXIT_CONFIG, end_on_signal
+from transport.header_names import read_any_header_name
 from transport.logs import configure
 from worker.app import build_app, prepare
 from worker.settings import WorkerSettings
@@ -21,6 +22,7 @@ def main() -> None:
     try:
         settings = WorkerSettings.from_env(os.environ)
         end_on_signal()
+        read_any_header_name()
         topic_ids = asyncio.run(_prepared(settings))
     except (BatonError, TimeoutError) as error:
         sys.stderr.write(f"baton worker: {error}\n")

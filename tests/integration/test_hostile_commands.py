@@ -290,37 +290,64 @@ def zstd(raw):
     return frame
 
 
-async def publish_compressed(plane, value, headers, partition):
+def record_batch(value, headers):
+    """A batch of one record, as its bytes: aiokafka itself would make none of the odd ones."""
     builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, MIB)
     builder.append(0, None, key=b"k", value=value, headers=headers)
-    batch = bytearray(builder.build())
+    return bytearray(builder.build())
+
+
+def compressed(batch):
+    """The same batch, its records in a zstd frame: attribute 4."""
     body = zstd(bytes(batch[61:]))
     del batch[61:]
     batch[22] |= 4
     batch += body
     struct.pack_into(">i", batch, 8, len(batch) - 12)
     struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
+    return batch
+
+
+async def publish_batch(plane, batch, partition):
     async with AIOKafkaProducer(bootstrap_servers=plane.settings.bootstrap_servers) as producer:
         await producer.partitions_for(plane.topic.name)
         leader = producer.client.cluster.leader_for_partition(
             TopicPartition(plane.topic.name, partition)
         )
-        written = ProduceRequest(
+        request = ProduceRequest(
             transactional_id=None,
             required_acks=-1,
             timeout=10_000,
             topics=[(plane.topic.name, [(partition, bytes(batch))])],
         )
-        answer = await producer.client.send(leader, written)
+        answer = await producer.client.send(leader, request)
         ((_, ((_, code, *_),)),) = answer.topics
         assert code == 0
 
 
 async def test_a_command_compressed_by_a_codec_that_baton_lacks_is_applied(plane):
     headers, value = command("create-space", "zstd", space_id="zstd", name="n")
-    await publish_compressed(plane, value, headers, home_of("zstd"))
+    await publish_batch(plane, compressed(record_batch(value, headers)), home_of("zstd"))
     await plane.bystander(home_of("zstd"))
     assert (await plane.outcome("zstd")).name == "space-created"
+
+
+class Latin1(str):
+    __slots__ = ()
+
+    def encode(self, *_):
+        return super().encode("latin-1")
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+async def test_a_header_whose_name_is_not_utf8_hides_no_command(plane, partition):
+    known = f"latin-{partition}"
+    headers, value = command("create-space", known, space_id=known, name="n")
+    batch = record_batch(value, [*headers, (Latin1("gr\xf6\xdfe"), b"1")])
+    await publish_batch(plane, batch, partition)
+    await plane.bystander(partition)
+    await plane.bystander(1 - partition)
+    assert (await plane.outcome(known)).name == "space-created"
 
 
 async def test_a_flood_to_unknown_spaces_is_answered_and_keeps_no_one_waiting(plane):
