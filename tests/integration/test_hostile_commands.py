@@ -262,6 +262,13 @@ async def test_an_id_used_again_for_another_command_has_no_effect_and_its_sender
     assert len(await plane.outcomes("mine")) == 1
 
 
+async def test_a_reader_of_the_state_keeps_none_of_the_commands(plane):
+    await plane.baton.create_space("kept")
+    assert "kept" in {space.space_id for space in await plane.baton.spaces()}
+    kinds = {key.partition("/")[0] for key, _ in plane.baton._view.items()}
+    assert kinds <= {"space", "asset", "deployment"}
+
+
 def home_of(space):
     return partition_for(space.encode(), 2)
 

@@ -77,13 +77,14 @@ class View:
         if key.startswith(_COMMAND):
             number = UUID(key.removeprefix(_COMMAND)).int
             command = record if isinstance(record, CommandRecord) else None
-            self._commands[number] = None if command is None else self._shared(command.at_ms)
+            at_ms = None if command is None else self._shared(command.at_ms)
             accepted = command is not None and command.outcome == ACCEPTED
-            self._accepted[number] = command if accepted else None
+            self._set(self._commands, number, at_ms)
+            self._set(self._accepted, number, command if accepted else None)
             return
         if key.startswith("deployment/"):
             self._index(self._get(key), record)
-        self._records[key] = record
+        self._set(self._records, key, record)
 
     def space(self, space_id: str) -> SpaceRecord | None:
         """Return the space, or None."""
@@ -168,6 +169,13 @@ class View:
         if key in self._records or self._base is None:
             return self._records.get(key)
         return self._base._get(key)  # noqa: SLF001 - its own kind
+
+    def _set(self, table: dict[_K, _V | None], key: _K, value: _V | None) -> None:
+        # A draft must say that something is gone; without anything below it there is nothing to say.
+        if value is None and self._base is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
 
     def _shared(self, at_ms: int) -> int:
         """Return the same object for the same time: the broker stamps whole batches with one."""
