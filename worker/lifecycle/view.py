@@ -170,8 +170,8 @@ class View:
             return self._records.get(key)
         return self._base._get(key)  # noqa: SLF001 - its own kind
 
-    def _set(self, table: dict[_K, _V | None], key: _K, value: _V | None) -> None:
-        # A draft must say that something is gone; without anything below it there is nothing to say.
+    def _set(self, table: dict[_K, _V], key: _K, value: _V) -> None:
+        # Only a draft has to say that something is gone.
         if value is None and self._base is None:
             table.pop(key, None)
         else:
