@@ -82,8 +82,9 @@ class FencedProducer:
 
         Raises ProducerFenced where another producer has taken over, TimeoutError where the outcome
         is unknown: in both cases the caller must end and let the log say what happened. After any
-        other error the transaction was aborted and nothing happened. Who is cancelled here waits
-        until the transaction has ended, at most ``timeout_ms``; the log knows how.
+        other error the transaction was aborted and nothing happened; a producer whose records were
+        refused is of no use any more (aiokafka counts them all the same). Who is cancelled here
+        waits until the transaction has ended, at most ``timeout_ms``; the log knows how.
         """
         transaction = asyncio.ensure_future(self._transaction(writes, offsets, group))
         try:

@@ -5,6 +5,8 @@ import itertools
 import json
 import struct
 import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -19,12 +21,18 @@ from client import (
     CommandIdReusedError,
     CommandTooLargeError,
 )
+from schemas.checks import Check
 from schemas.cloudevents import CloudEvent, encode
 from schemas.topics import partition_for
 from tests.checker import assert_gapless, log_of
 from tests.support import DEADLINE_S, Process, eventually, new_settings, read_all
+from tests.unit.test_decide import manifest
+from transport.admin import ensure_topics
 from transport.transactions import Write
+from worker.inbox import CommandMessage
 from worker.lifecycle.decide import decide
+from worker.lifecycle.rules import Rules
+from worker.owner import Duties, PartitionOwner
 
 pytestmark = pytest.mark.broker
 
@@ -394,35 +402,78 @@ async def test_a_flood_to_unknown_spaces_is_answered_and_keeps_no_one_waiting(pl
     assert grown < 60 * MIB, f"{grown / MIB:.1f} MiB for {count} commands"
 
 
+@pytest.fixture
+async def alone(bootstrap_servers, tmp_path):
+    """Settings of one partition, with a few records of it: owners compare offsets with its end."""
+    settings = replace(new_settings(bootstrap_servers, tmp_path), control_partitions=1)
+    await ensure_topics(settings.bootstrap_servers, settings.topics)
+    for _ in range(3):
+        await Plane(settings, None, None).publish(b"{}")
+    return settings
+
+
+@asynccontextmanager
+async def owner_of(settings, verifier=None):
+    rules = Rules({"scikit-learn": "1.9.1"}, roots=("/store",))
+    owner = PartitionOwner(Duties(settings, rules, verifier, fail), 0)
+    await owner.start()
+    try:
+        yield owner
+    finally:
+        await owner.close()
+
+
+def fail(error):
+    raise AssertionError(error)
+
+
+def message(offset, name, /, **data):
+    headers, value = command(name, f"c{offset}", **data)
+    return CommandMessage(0, offset, 1_800_000_000_000, b"k", value, headers)
+
+
 async def test_an_error_in_the_rules_lays_one_command_aside_and_no_other(
-    bootstrap_servers, tmp_path, monkeypatch, caplog
+    alone, monkeypatch, caplog
 ):
-    from dataclasses import replace
-
-    from tests.integration.test_guarantees import create_space, fail
-    from transport.admin import ensure_topics
-    from worker.lifecycle.rules import Rules
-    from worker.owner import Duties, PartitionOwner
-
     def broken(view, known, now_ms, rules):
         if known.data.space_id == "b":
             raise ZeroDivisionError("nobody foresaw it")
         return decide(view, known, now_ms, rules)
 
     monkeypatch.setattr("worker.batch.decide", broken)
-    settings = replace(new_settings(bootstrap_servers, tmp_path), control_partitions=1)
-    await ensure_topics(settings.bootstrap_servers, settings.topics)
-    await Plane(settings, None, None).publish(b"{}")
-    owner = PartitionOwner(Duties(settings, Rules({}), None, fail), 0)
-    await owner.start()
-    try:
-        await owner.apply([create_space(0, "a"), create_space(1, "b"), create_space(2, "c")])
-    finally:
-        await owner.close()
-    assert [event.data.space_id for event in await log_of(settings)] == ["a", "c"]
-    (letter,) = await read_all(settings, settings.topics.dead_letters)
+    async with owner_of(alone) as owner:
+        spaces = enumerate("abc")
+        await owner.apply([message(n, "create-space", space_id=s, name=s) for n, s in spaces])
+    assert [event.data.space_id for event in await log_of(alone)] == ["a", "c"]
+    (letter,) = await read_all(alone, alone.topics.dead_letters)
     told = dict(letter.headers)
     reason = b"the worker failed on it: ZeroDivisionError: nobody foresaw it"
     assert told["dead-letter-reason"] == reason
-    assert told["ce_id"] == b"b"
+    assert told["ce_id"] == b"c1"
     assert "Traceback" in caplog.text
+
+
+class Verbose:
+    """Finds labels that differ, and tells all of them."""
+
+    async def verify(self, _):
+        labels = ["label" * 200] * 5000
+        return (Check(name="classes", passed=False, expected=labels, actual=labels, hint="no"),)
+
+
+async def test_a_verification_that_tells_too_much_for_the_log_still_ends_its_change(alone):
+    async with owner_of(alone, Verbose()) as owner:
+        await owner.apply(
+            [
+                message(0, "create-space", space_id="s", name="s"),
+                message(1, "promote-asset", space_id="s", asset_id="a", manifest=manifest()),
+                message(2, "create-deployment", space_id="s", asset_id="a", name="d"),
+            ]
+        )
+
+        async def ended():
+            return (await log_of(alone))[-1].name == "update-failed"
+
+        await eventually(ended, "the verification ends")
+    event = (await log_of(alone))[-1]
+    assert [(check.name, check.hint) for check in event.data.checks][-1] == ("classes", "no")
