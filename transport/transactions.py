@@ -38,10 +38,10 @@ class Write:
 
 def size(write: Write) -> int:
     """Return the bytes of ``write`` in a record batch, rounded up."""
-    headers = sum(
-        len(name.encode()) + len(value or b"") + _HEADER_BYTES for name, value in write.headers
-    )
-    return len(write.key or b"") + len(write.value or b"") + headers + _RECORD_BYTES
+    found = len(write.key or b"") + len(write.value or b"") + _RECORD_BYTES
+    for name, value in write.headers:
+        found += len(name.encode()) + len(value or b"") + _HEADER_BYTES
+    return found
 
 
 class FencedProducer:

@@ -96,15 +96,14 @@ class Batch:
             for number, event in enumerate(decision.events, 1)
         ]
         records = {key: self._record(key, record) for key, record in decision.records}
-        for write in (*appended, *records.values()):
-            self._measured(write, RECORD_BYTES)
+        bulk = sum(_measured(write, RECORD_BYTES) for write in (*appended, *records.values()))
         # Nothing below fails.
         self.sequence += len(appended)
-        self._append(*appended)
+        self.bytes += bulk
+        self._appended += appended
+        self._records.update(records)
         for key, record in decision.records:
             self.view.put(key, record)
-        self._records.update(records)
-        self.bytes += sum(size(write) for write in records.values())
         self.work.extend(decision.verify)
 
     def forget(self, now_ms: int) -> None:
@@ -144,7 +143,8 @@ class Batch:
         key = space.encode() if space is not None else message.key
         topic = self._topics.commands.name
         write = Write(topic, home, key, message.value, tuple(message.headers))
-        self._append(self._measured(write, COMMAND_BYTES))
+        self.bytes += _measured(write, COMMAND_BYTES)
+        self._appended.append(write)
 
     def _lay_aside(self, message: CommandMessage, reason: str) -> None:
         def letter(value: bytes, sent: tuple[tuple[str, bytes], ...], reason: str) -> Write:
@@ -163,18 +163,8 @@ class Batch:
         write = letter(value, tuple(message.headers), reason)
         if size(write) > RECORD_BYTES:
             write = letter(b"", (), f"{reason}; too large to be kept here: {size(write)} bytes")
-        self._append(write)
-
-    def _append(self, *writes: Write) -> None:
-        self._appended += writes
-        self.bytes += sum(size(write) for write in writes)
-
-    def _measured(self, write: Write, limit: int) -> Write:
-        if size(write) > limit:
-            raise TooLargeError(
-                f"it would write {size(write)} bytes to {write.topic}, at most {limit}: send less"
-            )
-        return write
+        self.bytes += size(write)
+        self._appended.append(write)
 
     def _event(self, sequence: int, event: "Event") -> Write:
         topic = self._topics.events.name
@@ -191,3 +181,13 @@ class Batch:
             # What no successor could read would end each of them.
             decode_record(key, body)
         return Write(self._topics.state.name, self._partition, key.encode(), body)
+
+
+def _measured(write: Write, limit: int) -> int:
+    """Return the bytes of ``write``. Raises TooLargeError where its topic takes no so large one."""
+    found = size(write)
+    if found > limit:
+        raise TooLargeError(
+            f"it would write {found} bytes to {write.topic}, at most {limit}: send less"
+        )
+    return found

@@ -75,7 +75,7 @@ class View:
     def put(self, key: str, record: Record | None) -> None:
         """Set or (None) remove the record under ``key``."""
         if key.startswith(_COMMAND):
-            number = UUID(key.removeprefix(_COMMAND)).int
+            number = _number(key.removeprefix(_COMMAND))
             command = record if isinstance(record, CommandRecord) else None
             at_ms = None if command is None else self._shared(command.at_ms)
             accepted = command is not None and command.outcome == ACCEPTED
@@ -103,14 +103,14 @@ class View:
 
     def remembers(self, key: str) -> bool:
         """Return whether the command of that key (schemas.ids.command_key) was seen before."""
-        number = UUID(key).int
+        number = _number(key)
         if number in self._commands or self._base is None:
             return self._commands.get(number) is not None
         return self._base.remembers(key)
 
     def accepted(self, key: str) -> CommandRecord | None:
         """Return the command of that key where it was accepted and has not ended, or None."""
-        number = UUID(key).int
+        number = _number(key)
         if number in self._accepted or self._base is None:
             return self._accepted.get(number)
         return self._base.accepted(key)
@@ -192,6 +192,11 @@ class View:
             self._names[new.space_id, new.name] = new.deployment_id
             for asset_id in _assets(new):
                 self._users[asset_id] = self.users(asset_id) | {new.deployment_id}
+
+
+def _number(key: str) -> int:
+    # As UUID(key).int, in a fifth of its time.
+    return int(key.replace("-", ""), 16)
 
 
 def _carry(changes: dict[_K, _V], into: dict[_K, _V]) -> None:
