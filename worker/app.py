@@ -29,8 +29,6 @@ HEARTBEAT_S = 2.0
 # One transaction takes up to this many commands, waiting at most so long for more of them.
 BATCH = 500
 GATHER_S = 0.01
-# Commands that wait in memory for the running batch. Each may have a megabyte.
-WAITING = 100
 
 
 def end_process(error: BaseException) -> None:
@@ -65,7 +63,6 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
         topic_disable_leader=True,
         datadir=Path(tempfile.gettempdir()) / f"{kafka.app}-faust",
         stream_wait_empty=False,
-        stream_buffer_maxsize=WAITING,
     )
     read_committed(app, url)
     topic = app.topic(

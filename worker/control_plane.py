@@ -68,7 +68,10 @@ class ControlPlane:
         if held is None:
             return
         await asyncio.shield(held.built)
-        await held.owner.apply(batch)
+        if any(message.unread for message in batch):
+            await self._work_off(held.owner)
+        else:
+            await held.owner.apply(batch)
 
     async def _build(self, owner: PartitionOwner) -> None:
         try:
@@ -83,7 +86,8 @@ class ControlPlane:
 
         Faust's committed offsets are only a hint: they run ahead when a rebalance cancels a batch
         that it then acknowledges. So the log between the cursor and its end is read here, and what
-        Faust delivers of it again is skipped.
+        Faust delivers of it again is skipped. Large commands are read nowhere else: a fetch of them
+        has a megabyte at most, or one command.
         """
         settings = self._duties.settings
         where = TopicPartition(settings.topics.commands.name, owner.partition)

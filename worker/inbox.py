@@ -8,6 +8,9 @@ from schemas.cloudevents import CloudEvent
 from schemas.ids import is_id
 from schemas.topics import partition_for
 
+# In place of a value: the command is too large to be queued, and its owner reads it from the log.
+UNREAD = b"\0unread"
+
 
 @dataclass(frozen=True, slots=True)
 class CommandMessage:
@@ -19,6 +22,12 @@ class CommandMessage:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = field(default=())
+
+    @property
+    def unread(self) -> bool:
+        """Whether only the place of the command is here."""
+        # That very object: a command may hold the same bytes.
+        return self.value is UNREAD
 
 
 def home_partition(event: CloudEvent, message: CommandMessage, partitions: int) -> int:
