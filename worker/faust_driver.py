@@ -34,7 +34,7 @@ class _Consumer(Consumer):
         message = super()._to_message(tp, record)
         parts = [record.key, record.value, *(value for _, value in record.headers)]
         if sum(len(part) for part in parts if part is not None) > QUEUED_BYTES:
-            message.key, message.value, message.headers = None, UNREAD, ()
+            message.key, message.value, message.headers = None, UNREAD, []
         return message
 
     def _new_consumer_thread(self) -> _ConsumerThread:
