@@ -10,6 +10,7 @@ from transport.ending import EXIT_CONFIG, end_on_signal
 from transport.header_names import read_any_header_name
 from transport.logs import configure
 from worker.app import build_app, prepare
+from worker.faust_driver import Worker
 from worker.settings import WorkerSettings
 
 BROKER_TIMEOUT_S = 60.0
@@ -30,8 +31,8 @@ def main() -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     app = build_app(settings, topic_ids)
-    worker = app.Worker(
-        loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
+    worker = Worker(
+        app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
     )
     # It draws on the terminal even when told to be quiet.
     worker.spinner = None

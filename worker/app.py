@@ -100,7 +100,6 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
 
     @app.on_before_shutdown.connect  # type: ignore[arg-type]
     async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
-        ending.stop_in_time("worker")
         await plane.close()
         await verifier.stop()
 

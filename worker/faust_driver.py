@@ -10,9 +10,11 @@ each time that it is full (measured). So of a large command it queues only the p
 from typing import Any
 
 from faust import App
+from faust import Worker as FaustWorker
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from yarl import URL
 
+from transport.ending import stop_in_time
 from worker.inbox import UNREAD
 
 # A new command must be seen at once; Faust asks for 1500 ms long polls, which also delay shutdown.
@@ -43,6 +45,15 @@ class _Consumer(Consumer):
 
 class _Transport(Transport):
     Consumer = _Consumer
+
+
+class Worker(FaustWorker):
+    """Faust's worker, which ends in time: without its broker it would wait for ever."""
+
+    async def stop(self) -> None:
+        """Stop the app: after a signal, or when it has failed."""
+        stop_in_time("worker")
+        await super().stop()
 
 
 def read_committed(app: App, url: str) -> None:
