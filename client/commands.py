@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
 
 from client.audit import AuditEvent, read_event
 from client.errors import CommandIdReusedError, CommandTooLargeError, OutcomeTimeout
@@ -68,9 +67,7 @@ class BatonClient(StateReader):
         servers = self._settings.bootstrap_servers
         await wait_for_broker(servers, BROKER_TIMEOUT_S)
         await ensure_topics(servers, self._topics)
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=servers, enable_idempotence=True, max_request_size=8 * 1024**2
-        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
         await self._producer.start()
         await self._tail.start()
         return self
@@ -239,18 +236,17 @@ class BatonClient(StateReader):
         return Write(topic.name, partition_for(key, topic.partitions), key, value, headers)
 
     async def _publish(self, write: Write, command_id: str) -> None:
-        try:
-            await self._producer.send_and_wait(
-                write.topic,
-                write.value,
-                key=write.key,
-                partition=write.partition,
-                headers=write.headers,
-            )
-        except MessageSizeTooLargeError:
-            raise CommandTooLargeError(
-                command_id, size(write), COMMAND_BYTES, write.topic
-            ) from None
+        # Not left to the broker: after a record that it refused an idempotent producer of aiokafka
+        # is out of step, and can send nothing any more.
+        if size(write) > COMMAND_BYTES:
+            raise CommandTooLargeError(command_id, size(write), COMMAND_BYTES, write.topic)
+        await self._producer.send_and_wait(
+            write.topic,
+            write.value,
+            key=write.key,
+            partition=write.partition,
+            headers=write.headers,
+        )
 
     def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
         event = read_event(record)

@@ -42,9 +42,8 @@ class CommandTooLargeError(BatonError):
 
     def __init__(self, command_id: str, size: int, limit: int, topic: str) -> None:
         super().__init__(
-            f"command {command_id} has {size} bytes, topic {topic} takes at most about {limit}: "
-            "send less, e.g. fewer sample rows or a shorter text, or let the operator raise the "
-            "topic's max.message.bytes"
+            f"command {command_id} has {size} bytes, topic {topic} takes at most {limit}: send "
+            "less, e.g. fewer sample rows or a shorter text"
         )
         self.command_id = command_id
         self.size = size

@@ -65,7 +65,10 @@ async def run(settings: ScoringSettings) -> None:
     await stop.wait()
     log.info("stopping")
     watch.cancel()
-    await agent.stop()
+    try:
+        await agent.stop()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - aiokafka, brokerless
+        end_process(error)
 
 
 def _collect_seldom() -> None:
