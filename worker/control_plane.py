@@ -13,7 +13,7 @@ from worker.owner import Duties, PartitionOwner
 log = logging.getLogger(__name__)
 
 # Commands read at once from a backlog: bounds memory and the length of a transaction.
-BACKLOG_BATCH = 2000
+BACKLOG_BATCH = 500
 POLL_MS = 100
 
 
