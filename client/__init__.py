@@ -1,14 +1,24 @@
 """What people use: clients for commands, scoring and the audit log, and the ``baton`` command."""
 
 from client.audit import AuditEvent, events
-from client.commands import BatonClient, Outcome
-from client.errors import CommandRejected, OutcomeTimeout, ScoringError, UpdateFailed
+from client.commands import BatonClient
+from client.errors import (
+    CommandIdReusedError,
+    CommandRejected,
+    CommandTooLargeError,
+    OutcomeTimeout,
+    ScoringError,
+    UpdateFailed,
+)
+from client.outcome import Outcome
 from client.scoring import ScoreRequest, ScoreResult, ScoringClient
 
 __all__ = [
     "AuditEvent",
     "BatonClient",
+    "CommandIdReusedError",
     "CommandRejected",
+    "CommandTooLargeError",
     "Outcome",
     "OutcomeTimeout",
     "ScoreRequest",

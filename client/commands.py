@@ -8,14 +8,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from client.audit import AuditEvent, read_event
-from client.errors import CommandRejected, OutcomeTimeout, UpdateFailed
+from client.errors import CommandIdReusedError, CommandTooLargeError, OutcomeTimeout
+from client.outcome import Outcome, is_of, judged
 from client.state import StateReader
 from client.tail import Tail
 from schemas.cloudevents import CloudEvent, encode
@@ -23,47 +23,16 @@ from schemas.commands import PREFIX, SUFFIX
 from schemas.events import FINAL, EventName
 from schemas.manifest import Manifest
 from schemas.times import rfc3339
-from schemas.topics import partition_for
+from schemas.topics import COMMAND_BYTES, partition_for
 from transport.admin import ensure_topics, wait_for_broker
 from transport.reading import read
 from transport.settings import Settings
+from transport.transactions import Write, size
 
 BROKER_TIMEOUT_S = 10.0
 OUTCOME_TIMEOUT_S = 120.0
 
 OnProgress = Callable[[AuditEvent], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a command: its final event."""
-
-    event: AuditEvent
-
-    @property
-    def name(self) -> str:
-        """The event's name, e.g. ``deployment-updated``."""
-        return self.event.name
-
-    @property
-    def command_id(self) -> str:
-        """The command's id."""
-        return self.event.command_id
-
-    @property
-    def asset_id(self) -> str:
-        """The asset it is about."""
-        return self.event.data.asset_id or ""
-
-    @property
-    def deployment_id(self) -> str:
-        """The deployment it is about."""
-        return self.event.data.deployment_id or ""
-
-    @property
-    def revision(self) -> int:
-        """The deployment's revision afterwards."""
-        return self.event.data.revision or 0
 
 
 class BatonClient(StateReader):
@@ -72,7 +41,9 @@ class BatonClient(StateReader):
     An ``async with`` block opens it. ``source`` names the program, ``actor`` the person who asks
     (by default user@host). Every command may be given a ``command_id``: sent twice, it is applied
     once. Every command raises CommandRejected where it is refused, UpdateFailed where a candidate
-    fails its verification, and OutcomeTimeout where no outcome comes within ``timeout_s``.
+    fails its verification, OutcomeTimeout where no outcome comes within ``timeout_s``,
+    CommandTooLargeError where the broker takes none so large, and CommandIdReusedError where
+    ``command_id`` is another command's.
     """
 
     def __init__(
@@ -96,9 +67,7 @@ class BatonClient(StateReader):
         servers = self._settings.bootstrap_servers
         await wait_for_broker(servers, BROKER_TIMEOUT_S)
         await ensure_topics(servers, self._topics)
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=servers, enable_idempotence=True, max_request_size=8 * 1024**2
-        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
         await self._producer.start()
         await self._tail.start()
         return self
@@ -234,6 +203,21 @@ class BatonClient(StateReader):
         given = command_id is not None
         command_id = command_id or str(uuid.uuid4())
         body = {key: value for key, value in data.items() if value is not None}
+        write = self._written(name, body, command_id)
+        try:
+            with self._tail.expected(command_id) as waiting:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._publish(write, command_id)
+                    # A command sent before has its outcome in the log, and gets no other.
+                    event = await self._outcome(write.partition, command_id) if given else None
+                    event = event or await waiting
+        except TimeoutError:
+            raise OutcomeTimeout(command_id, self._timeout_s) from None
+        if given and not is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
+            raise CommandIdReusedError(event)
+        return judged(event)
+
+    def _written(self, name: str, body: dict[str, Any], command_id: str) -> Write:
         headers, value = encode(
             CloudEvent(
                 {
@@ -247,23 +231,22 @@ class BatonClient(StateReader):
                 body,
             )
         )
+        topic = self._topics.commands
         key = str(body["space_id"]).encode()
-        partition = partition_for(key, self._topics.commands.partitions)
-        try:
-            with self._tail.expected(command_id) as waiting:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._producer.send_and_wait(
-                        self._topics.commands.name,
-                        value,
-                        key=key,
-                        partition=partition,
-                        headers=headers,
-                    )
-                    # A command sent before has its outcome in the log, and gets no other.
-                    event = await self._outcome(partition, command_id) if given else None
-                    return _judged(event or await waiting)
-        except TimeoutError:
-            raise OutcomeTimeout(command_id, self._timeout_s) from None
+        return Write(topic.name, partition_for(key, topic.partitions), key, value, headers)
+
+    async def _publish(self, write: Write, command_id: str) -> None:
+        # Not left to the broker: after a record that it refused an idempotent producer of aiokafka
+        # is out of step, and can send nothing any more.
+        if size(write) > COMMAND_BYTES:
+            raise CommandTooLargeError(command_id, size(write), COMMAND_BYTES, write.topic)
+        await self._producer.send_and_wait(
+            write.topic,
+            write.value,
+            key=write.key,
+            partition=write.partition,
+            headers=write.headers,
+        )
 
     def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
         event = read_event(record)
@@ -286,14 +269,6 @@ class BatonClient(StateReader):
                 if event.command_id == command_id and same and event.name in FINAL:
                     return event
         return None
-
-
-def _judged(event: AuditEvent) -> Outcome:
-    if event.name == EventName.COMMAND_REJECTED:
-        raise CommandRejected(event)
-    if event.name == EventName.UPDATE_FAILED:
-        raise UpdateFailed(event)
-    return Outcome(event)
 
 
 def _whoami() -> str:

@@ -35,6 +35,39 @@ class UpdateFailed(BatonError):  # noqa: N818 - it is an answer
         super().__init__(f"the candidate failed its verification: {failed}")
 
 
+class CommandTooLargeError(BatonError):
+    """A command is larger than the broker takes: nothing was published."""
+
+    code = "command_too_large"
+
+    def __init__(self, command_id: str, size: int, limit: int, topic: str) -> None:
+        super().__init__(
+            f"command {command_id} has {size} bytes, topic {topic} takes at most {limit}: send "
+            "less, e.g. fewer sample rows or a shorter text"
+        )
+        self.command_id = command_id
+        self.size = size
+        self.limit = limit
+
+
+class CommandIdReusedError(BatonError):
+    """The id belongs to another command of this source. This one had no effect and gets no event.
+
+    ``event`` is how that other command ended.
+    """
+
+    code = "command_id_reused"
+
+    def __init__(self, event: "AuditEvent") -> None:
+        data = event.data
+        super().__init__(
+            f"id {data.command_id} was used before, by a {data.command_type} in space "
+            f"{data.space_id} that ended with {event.name}: this command did nothing; send it with "
+            "an id of its own"
+        )
+        self.event = event
+
+
 class OutcomeTimeout(BatonError, TimeoutError):  # noqa: N818 - as TimeoutError
     """No outcome in time. The command may still be applied; ask again with the same id."""
 

@@ -7,6 +7,9 @@ from schemas.records import AssetRecord, DeploymentRecord, SpaceRecord, Status, 
 from transport.settings import Settings
 from transport.state_view import StateView
 
+# What is asked for here: of commands there may be millions.
+KINDS = ("space", "asset", "deployment")
+
 
 class StateReader:
     """Reads the state table as it is now: what any event seen before has said is in it."""
@@ -52,7 +55,8 @@ class StateReader:
     async def _current(self) -> StateView:
         async with self._viewing:
             if self._view is None:
-                view = StateView(self._settings.bootstrap_servers, self._settings.topics.state)
+                topic = self._settings.topics.state
+                view = StateView(self._settings.bootstrap_servers, topic, kinds=KINDS)
                 await view.start()
                 self._view = view
                 return view

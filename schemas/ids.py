@@ -1,5 +1,6 @@
 """Identifiers: their form, and how Baton mints them."""
 
+import re
 import uuid
 from typing import Annotated
 
@@ -8,6 +9,12 @@ from pydantic import StringConstraints
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+
+
+def is_id(text: str) -> bool:
+    """Return whether ``text`` has the form of an ID."""
+    return re.fullmatch(ID_PATTERN, text) is not None
+
 
 # Fixed for ever: minted ids are uuid5 under it, so a client can compute them before the answer.
 NAMESPACE = uuid.UUID("6f0c1d3e-6f2b-5c57-9f0e-0b6a70b0c0de")

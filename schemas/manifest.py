@@ -1,7 +1,8 @@
 """The manifest: what is known of a model, and travels with it wherever it is promoted."""
 
+from collections import Counter
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
@@ -50,18 +51,20 @@ class InputSchema(_Part):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "InputSchema":
-        names = [field.name for field in self.fields]
-        repeated = (
-            sorted({name for name in names if names.count(name) > 1})
-            if (len(set(names)) < len(names))
-            else []
-        )
+        counts = Counter(field.name for field in self.fields)
+        repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             raise ValueError(f"field names repeat: {', '.join(repeated)}")
         return self
 
 
-ClassLabel = StrictBool | StrictInt | Annotated[float, Field(strict=True)] | StrictStr
+# JSON has no NaN and no infinity: one that came in as text could be written to the state table and
+# never be read again.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = (
+    StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)] | StrictStr
+)
+ClassLabel = Scalar
 
 
 class OutputSchema(_Part):
@@ -79,10 +82,11 @@ class Framework(_Part):
 
 
 class Sample(_Part):
-    """A few rows that the verification predicts on. ``values`` has a list per row."""
+    """A few rows that the verification predicts on. ``values`` has a list of scalars per row."""
 
     fields: tuple[str, ...]
-    values: Annotated[tuple[tuple[Any, ...], ...], Field(max_length=1000)]
+    # Scalars: a reader of the state table gives up on JSON that nests deeper than 200.
+    values: Annotated[tuple[tuple[Scalar | None, ...], ...], Field(max_length=1000)]
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "Sample":
@@ -105,7 +109,7 @@ class Manifest(_Part):
     framework: Framework
     input_schema: InputSchema | None = None
     output_schema: OutputSchema | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, Finite] = Field(default_factory=dict)
     sample: Sample | None = None
     project_id: Id | None = None
     model_id: Id | None = None

@@ -10,6 +10,8 @@ from schemas.commands import Reason
 from schemas.manifest import Manifest
 
 CURSOR_KEY = "cursor"
+# The outcome of a command that has begun something and has not ended.
+ACCEPTED = "accepted"
 
 
 class Status(StrEnum):

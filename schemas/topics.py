@@ -9,8 +9,18 @@ COMMAND_MEMORY_MS = 7 * DAY_MS
 # an accepted command always fits.
 LARGE_BYTES = 8 * 1024 * 1024
 LARGE = ("max.message.bytes", str(LARGE_BYTES))
+# What a broker takes of a command unless it is told otherwise (max.message.bytes: 1 MiB and a few
+# bytes), less room for a batch's own fields.
+COMMAND_BYTES = 1024 * 1024 - 1024
 
 Pairs = tuple[tuple[str, str], ...]
+
+# The broker's clock stamps what clients and agents send: by a producer's, far behind, retention
+# would remove a record before anybody has read it; one far ahead would be refused.
+STAMPED: Pairs = (("message.timestamp.type", "LogAppendTime"),)
+# The broker unpacks what a producer compressed: so its limit of a record's size is one of the true
+# size, and readers need no codec.
+UNPACKED: Pairs = (("compression.type", "uncompressed"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +42,8 @@ class Topics:
 
     @property
     def commands(self) -> Topic:
-        """Commands, keyed by space. The broker's clock stamps them: no producer's can expire us."""
-        return self._deleted(
-            "commands", self.control, 7, (("message.timestamp.type", "LogAppendTime"),)
-        )
+        """Commands, keyed by space."""
+        return self._deleted("commands", self.control, 7, UNPACKED)
 
     @property
     def events(self) -> Topic:
@@ -56,7 +64,7 @@ class Topics:
     @property
     def requests(self) -> Topic:
         """Scoring requests."""
-        return self._deleted("requests", self.data, 7)
+        return self._deleted("requests", self.data, 7, UNPACKED)
 
     @property
     def responses(self) -> Topic:
@@ -80,7 +88,8 @@ class Topics:
         )
 
     def _deleted(self, name: str, partitions: int, days: int, more: Pairs = ()) -> Topic:
-        config = (("cleanup.policy", "delete"), ("retention.ms", str(days * DAY_MS)), *more)
+        policy = (("cleanup.policy", "delete"), ("retention.ms", str(days * DAY_MS)))
+        config = (*policy, *STAMPED, *more)
         return Topic(f"{self.prefix}{name}", partitions, config)
 
 

@@ -10,13 +10,15 @@ import sys
 from schemas.errors import BatonError
 from scoring.agent import Agent
 from scoring.settings import ScoringSettings
+from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
+from transport.ending import EXIT_CONFIG, stop_in_time
+from transport.header_names import read_any_header_name
 from transport.logs import configure
+from transport.watch import check_committed, watch_topics
 
 log = logging.getLogger("scoring")
 
-EXIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
-EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 BROKER_TIMEOUT_S = 60.0
 # New containers between two looks for cycles: several of the largest batches.
 GC_THRESHOLD = 200_000
@@ -25,6 +27,7 @@ GC_THRESHOLD = 200_000
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
     configure()
+    read_any_header_name()
     try:
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, TimeoutError) as error:
@@ -36,14 +39,23 @@ async def run(settings: ScoringSettings) -> None:
     """Serve until a signal comes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stopping() -> None:
+        stop.set()
+        stop_in_time("scoring")
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopping)
     if settings.ready_file is not None:
         # A predecessor's, in the same container.
         settings.ready_file.unlink(missing_ok=True)
     kafka = settings.kafka
     await wait_for_broker(kafka.bootstrap_servers, BROKER_TIMEOUT_S)
-    await ensure_topics(kafka.bootstrap_servers, kafka.topics)
+    topic_ids = await ensure_topics(kafka.bootstrap_servers, kafka.topics)
+    watch = asyncio.create_task(
+        watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
+    )
+    await check_committed(kafka.bootstrap_servers, kafka.topics.requests, settings.group)
     agent = Agent(settings, end_process)
     await agent.start()
     _collect_seldom()
@@ -52,7 +64,11 @@ async def run(settings: ScoringSettings) -> None:
         settings.ready_file.touch()
     await stop.wait()
     log.info("stopping")
-    await agent.stop()
+    watch.cancel()
+    try:
+        await agent.stop()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - aiokafka, brokerless
+        end_process(error)
 
 
 def _collect_seldom() -> None:
@@ -68,9 +84,7 @@ def _collect_seldom() -> None:
 
 def end_process(error: BaseException) -> None:
     """Log ``error`` and end the process: its successor goes on from the committed offsets."""
-    log.critical("the agent cannot go on and ends, to be restarted: %r", error, exc_info=error)
-    logging.shutdown()
-    os._exit(EXIT_FAILED)
+    ending.end_process("scoring", error)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ class Resolver:
     """Follows the state table, and has the models that it names loaded ahead."""
 
     def __init__(self, bootstrap_servers: str, state_topic: Topic, cache: ModelCache) -> None:
-        self._view = StateView(bootstrap_servers, state_topic, on_change=self._changed)
+        self._view = StateView(
+            bootstrap_servers, state_topic, kinds=["deployment"], on_change=self._changed
+        )
         self._cache = cache
         self._started = False
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -10,13 +9,14 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
+from transport.topic_ids import describe
 
 # The broker answers "unknown topic" for a moment after it has accepted a creation (measured).
 METADATA_TIMEOUT_S = 30.0
 POLL_S = 0.05
 
-# A wrong value of these loses data or order. Others are the operator's to tune.
-_BINDING = frozenset({"cleanup.policy"})
+# A wrong value of these loses data, order, or every reader. Others are the operator's to tune.
+_BINDING = frozenset({"cleanup.policy", "message.timestamp.type", "compression.type"})
 
 
 async def wait_for_broker(bootstrap_servers: str, timeout_s: float) -> None:
@@ -39,30 +39,55 @@ async def wait_for_broker(bootstrap_servers: str, timeout_s: float) -> None:
             await admin.close()
 
 
-async def ensure_topics(bootstrap_servers: str, topics: Topics) -> None:
-    """Create the topics that are missing and check the others, then wait for their metadata.
+async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, bytes]:
+    """Create the topics that are missing and check the others; return their ids by name.
 
-    Raises TopicError where a topic has another partition count or clean-up policy than the table
+    Raises TopicError where a topic has another partition count or configuration than the table
     says: going on would break the order of a space or lose the state.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         await admin.start()
-        present = set(await admin.list_topics())
+        present = await describe(admin, [topic.name for topic in topics.all()])
         for topic in topics.all():
             if topic.name not in present:
                 await _create(admin, topic)
         deadline = time.monotonic() + METADATA_TIMEOUT_S
-        while not await _check_partitions(admin, topics):
+        while (ids := await check_partitions(admin, topics)) is None:
             if time.monotonic() > deadline:
                 raise TopicError(
                     f"the broker still does not know its topics after {METADATA_TIMEOUT_S:.0f} s"
                 )
             await asyncio.sleep(POLL_S)
-        for topic in topics.all():
-            await _check_config(admin, topic)
+        await check_configs(admin, topics)
     finally:
         await admin.close()
+    return ids
+
+
+async def check_partitions(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, bytes] | None:
+    """Return the ids of the topics, or None where one is missing or has no leader yet.
+
+    Raises TopicError where one has another partition count.
+    """
+    found = await describe(admin, [topic.name for topic in topics.all()])
+    for topic in topics.all():
+        described = found.get(topic.name)
+        if described is None or not described.led:
+            return None
+        if described.partitions != topic.partitions:
+            raise TopicError(
+                f"topic {topic.name} has {described.partitions} partitions, the settings say "
+                f"{topic.partitions}: set BATON_CONTROL_PARTITIONS / BATON_DATA_PARTITIONS to what "
+                "is there, or use another BATON_TOPIC_PREFIX"
+            )
+    return {name: described.id for name, described in found.items()}
+
+
+async def check_configs(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    """Raise TopicError where a topic's configuration is not what Baton needs."""
+    for topic in topics.all():
+        await _check_config(admin, topic)
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
@@ -76,24 +101,6 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
         if code and error is not TopicAlreadyExistsError:
             detail = rest[0] if rest else error.__name__
             raise TopicError(f"cannot create topic {name}: {detail}")
-
-
-async def _check_partitions(admin: AIOKafkaAdminClient, topics: Topics) -> bool:
-    described = await admin.describe_topics([topic.name for topic in topics.all()])
-    found: dict[str, list[dict[str, Any]]] = {
-        entry["topic"]: entry["partitions"] for entry in described if not entry["error_code"]
-    }
-    for topic in topics.all():
-        partitions = found.get(topic.name)
-        if not partitions or any(part["leader"] < 0 for part in partitions):
-            return False
-        if len(partitions) != topic.partitions:
-            raise TopicError(
-                f"topic {topic.name} has {len(partitions)} partitions, the settings say "
-                f"{topic.partitions}: set BATON_CONTROL_PARTITIONS / BATON_DATA_PARTITIONS to what "
-                "is there, or use another BATON_TOPIC_PREFIX"
-            )
-    return True
 
 
 async def _check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:

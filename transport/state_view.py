@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.errors import TopicError
 from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
 from schemas.topics import Topic
+from transport.watch import RECOVER
 
 # How often a waiter looks at the positions. Transaction markers move them without giving records,
 # so there is nothing to be woken by.
@@ -21,7 +23,8 @@ OnChange = Callable[[str, bytes | None], None]
 class StateView:
     """The newest record under each key of the state topic, of all its partitions or of some.
 
-    Group-less and read_committed. ``cursors`` holds the cursor record of each partition.
+    Group-less and read_committed. ``kinds`` names the kinds of records that are kept (None: all);
+    ``on_change`` hears of every one. ``cursors`` holds the cursor record of each partition.
     """
 
     def __init__(
@@ -30,10 +33,12 @@ class StateView:
         topic: Topic,
         partitions: Sequence[int] | None = None,
         *,
+        kinds: Collection[str] | None = None,
         on_change: OnChange | None = None,
     ) -> None:
         numbers = range(topic.partitions) if partitions is None else partitions
         self._assignment = [TopicPartition(topic.name, number) for number in numbers]
+        self._kinds = kinds
         self._on_change = on_change
         # By partition: two spaces of two partitions may each have an asset of the same ID.
         self._values: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
@@ -76,11 +81,20 @@ class StateView:
         """Wait until the view holds all that was in the table when this was called.
 
         The high-watermark fence: what a client saw in an event before this call is in the view
-        after it. Raises TimeoutError, and whatever ended the follower.
+        after it. Raises TimeoutError, TopicError where the table ends before what was read of it,
+        and whatever ended the follower.
         """
         async with asyncio.timeout(timeout_s):
+            # Before the ends are asked for: what was read by then lies below them.
+            read = {part: await self._consumer.position(part) for part in self._assignment}
             ends = await self._fence.end_offsets(self._assignment)
             for partition, end in ends.items():
+                if end < read[partition]:
+                    raise TopicError(
+                        f"topic {partition.topic} partition {partition.partition} ends at offset "
+                        f"{end}, and was read to {read[partition]} before: it was deleted and "
+                        f"created anew, or lost its end. {RECOVER}"
+                    )
                 while await self._consumer.position(partition) < end:
                     self._raise_if_ended()
                     await asyncio.sleep(POLL_S)
@@ -115,11 +129,12 @@ class StateView:
             if value is not None:
                 self.cursors[partition] = value
             return
-        self._deployments.pop(key, None)
-        if value is None:
-            self._values[partition].pop(key, None)
-        else:
-            self._values[partition][key] = value
+        if self._kinds is None or key.partition("/")[0] in self._kinds:
+            self._deployments.pop(key, None)
+            if value is None:
+                self._values[partition].pop(key, None)
+            else:
+                self._values[partition][key] = value
         if self._on_change is not None:
             self._on_change(key, value)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, ProducerFenced
+from aiokafka.errors import CommitFailedError, IllegalStateError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
@@ -16,6 +16,11 @@ BATCH_BYTES = 900_000
 RETRY_BACKOFF_MS = 5
 # The broker ends a dead process's transaction after this long, and scoring waits for it meanwhile.
 TRANSACTION_TIMEOUT_MS = 10_000
+
+# What the format adds at most: lengths of five bytes each, offset and time of a record, and the
+# header of a batch that holds it alone (61 bytes).
+_HEADER_BYTES = 10
+_RECORD_BYTES = 100
 
 HeaderPairs = Sequence[tuple[str, bytes]]
 
@@ -30,6 +35,14 @@ class Write:
     value: bytes | None
     headers: HeaderPairs = ()
     timestamp_ms: int | None = None
+
+
+def size(write: Write) -> int:
+    """Return the bytes of ``write`` in a record batch, rounded up."""
+    found = len(write.key or b"") + len(write.value or b"") + _RECORD_BYTES
+    for name, value in write.headers:
+        found += len(name.encode()) + len(value or b"") + _HEADER_BYTES
+    return found
 
 
 class FencedProducer:
@@ -70,8 +83,26 @@ class FencedProducer:
 
         Raises ProducerFenced where another producer has taken over, TimeoutError where the outcome
         is unknown: in both cases the caller must end and let the log say what happened. After any
-        other KafkaError the transaction was aborted and nothing happened.
+        other error the transaction was aborted and nothing happened; a producer whose records were
+        refused is of no use any more (aiokafka counts them all the same). Who is cancelled here
+        waits until the transaction has ended, at most ``timeout_ms``; the log knows how.
         """
+        transaction = asyncio.ensure_future(self._transaction(writes, offsets, group))
+        try:
+            await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            # Left open, it would hold up every reader until the broker ends it.
+            await asyncio.wait([transaction])
+            if not transaction.cancelled():
+                transaction.exception()
+            raise
+
+    async def _transaction(
+        self,
+        writes: Sequence[Write],
+        offsets: Mapping[TopicPartition, int] | None,
+        group: str | None,
+    ) -> None:
         async with asyncio.timeout(self._deadline_s):
             await self._producer.begin_transaction()
             try:
@@ -82,7 +113,7 @@ class FencedProducer:
                 await self._producer.commit_transaction()
             except ProducerFenced:
                 raise
-            except KafkaError:
+            except Exception:
                 await self._producer.abort_transaction()
                 raise
 
@@ -103,7 +134,9 @@ async def append(
             if batch is not None:
                 delivered.append(await producer.send_batch(batch, where[0], partition=where[1]))
             batch = open_batches[where] = producer.create_batch()
-            _add(batch, write)
+            # An empty batch takes a record of any size, and the broker judges it.
+            if not _add(batch, write):
+                raise ValueError(f"no batch takes a record of {size(write)} bytes for {where}")
     for (topic, partition), batch in open_batches.items():
         delivered.append(await producer.send_batch(batch, topic, partition=partition))
     return delivered

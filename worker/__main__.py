@@ -6,11 +6,13 @@ import sys
 
 from schemas.errors import BatonError
 from transport.admin import wait_for_broker
+from transport.ending import EXIT_CONFIG, end_on_signal
+from transport.header_names import read_any_header_name
 from transport.logs import configure
 from worker.app import build_app, prepare
+from worker.faust_driver import Worker
 from worker.settings import WorkerSettings
 
-EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 BROKER_TIMEOUT_S = 60.0
 
 
@@ -20,27 +22,29 @@ def main() -> None:
     configure("faust", "mode", "worker.faust_driver")
     try:
         settings = WorkerSettings.from_env(os.environ)
-        asyncio.run(_prepared(settings))
+        end_on_signal()
+        read_any_header_name()
+        topic_ids = asyncio.run(_prepared(settings))
     except (BatonError, TimeoutError) as error:
         sys.stderr.write(f"baton worker: {error}\n")
         sys.exit(EXIT_CONFIG)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = build_app(settings)
-    worker = app.Worker(
-        loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
+    app = build_app(settings, topic_ids)
+    worker = Worker(
+        app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
     )
     # It draws on the terminal even when told to be quiet.
     worker.spinner = None
     worker.execute_from_commandline()
 
 
-async def _prepared(settings: WorkerSettings) -> None:
+async def _prepared(settings: WorkerSettings) -> dict[str, bytes]:
     if settings.ready_file is not None:
         # A predecessor's, in the same container.
         settings.ready_file.unlink(missing_ok=True)
     await wait_for_broker(settings.kafka.bootstrap_servers, BROKER_TIMEOUT_S)
-    await prepare(settings)
+    return await prepare(settings)
 
 
 if __name__ == "__main__":

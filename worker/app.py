@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import faust
 
 from artifacts.runtime import runtime_frameworks
 from artifacts.verify import Verifier
+from transport import ending
 from transport.admin import ensure_topics
+from transport.watch import watch_topics
 from worker.control_plane import ControlPlane
 from worker.faust_driver import read_committed
 from worker.inbox import CommandMessage
@@ -28,18 +29,15 @@ HEARTBEAT_S = 2.0
 # One transaction takes up to this many commands, waiting at most so long for more of them.
 BATCH = 500
 GATHER_S = 0.01
-EXIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
 
 
 def end_process(error: BaseException) -> None:
     """Log ``error`` and end the process: an exception must not acknowledge a command."""
-    log.critical("the worker cannot go on and ends, to be restarted: %r", error, exc_info=error)
-    logging.shutdown()
-    os._exit(EXIT_FAILED)
+    ending.end_process("worker", error)
 
 
-def build_app(settings: WorkerSettings) -> faust.App:
-    """Return the Faust app of the control plane."""
+def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust.App:
+    """Return the Faust app of the control plane; ``topic_ids`` are those of ``prepare``."""
     kafka = settings.kafka
     commands = kafka.topics.commands
     verifier = Verifier(
@@ -83,6 +81,11 @@ def build_app(settings: WorkerSettings) -> faust.App:
             await asyncio.shield(_apply_or_end(plane, [_message(e.message) for e in events]))
             yield
 
+    async def watch() -> None:
+        await watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
+
+    app.task(watch)
+
     # Faust's annotation of a signal's handler fits no function: hence the ignores.
     @app.on_partitions_revoked.connect  # type: ignore[arg-type]
     async def _revoked(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
@@ -110,9 +113,9 @@ async def _apply_or_end(plane: ControlPlane, batch: list[CommandMessage]) -> Non
         end_process(error)
 
 
-async def prepare(settings: WorkerSettings) -> None:
-    """Create or check the topics before the app starts."""
-    await ensure_topics(settings.kafka.bootstrap_servers, settings.kafka.topics)
+async def prepare(settings: WorkerSettings) -> dict[str, bytes]:
+    """Create or check the topics before the app starts; return their ids."""
+    return await ensure_topics(settings.kafka.bootstrap_servers, settings.kafka.topics)
 
 
 def _message(message: Any) -> CommandMessage:  # noqa: ANN401 - Faust's message

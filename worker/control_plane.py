@@ -13,7 +13,7 @@ from worker.owner import Duties, PartitionOwner
 log = logging.getLogger(__name__)
 
 # Commands read at once from a backlog: bounds memory and the length of a transaction.
-BACKLOG_BATCH = 2000
+BACKLOG_BATCH = 500
 POLL_MS = 100
 
 
@@ -68,7 +68,10 @@ class ControlPlane:
         if held is None:
             return
         await asyncio.shield(held.built)
-        await held.owner.apply(batch)
+        if any(message.unread for message in batch):
+            await self._work_off(held.owner)
+        else:
+            await held.owner.apply(batch)
 
     async def _build(self, owner: PartitionOwner) -> None:
         try:
@@ -83,7 +86,8 @@ class ControlPlane:
 
         Faust's committed offsets are only a hint: they run ahead when a rebalance cancels a batch
         that it then acknowledges. So the log between the cursor and its end is read here, and what
-        Faust delivers of it again is skipped.
+        Faust delivers of it again is skipped. Large commands are read nowhere else: a fetch of them
+        has a megabyte at most, or one command.
         """
         settings = self._duties.settings
         where = TopicPartition(settings.topics.commands.name, owner.partition)

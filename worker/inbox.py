@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.cloudevents import CloudEvent
+from schemas.ids import is_id
 from schemas.topics import partition_for
+
+# In place of a value: the command is too large to be queued, and its owner reads it from the log.
+UNREAD = b"\0unread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +23,20 @@ class CommandMessage:
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = field(default=())
 
+    @property
+    def unread(self) -> bool:
+        """Whether only the place of the command is here."""
+        # That very object: a command may hold the same bytes.
+        return self.value is UNREAD
+
 
 def home_partition(event: CloudEvent, message: CommandMessage, partitions: int) -> int:
     """Return the partition whose owner decides this command: murmur2 of its space.
 
-    A command that names no space has no home but where it is.
+    A command that names no space, or one that cannot exist, has no home but where it is.
     """
     space = space_of(event.data)
-    if space is None:
+    if space is None or not is_id(space):
         return message.partition
     return partition_for(space.encode(), partitions)
 

@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from client.audit import AuditEvent
-from client.commands import BatonClient, Outcome
+from client.commands import BatonClient
 from client.errors import CommandRejected, ScoringError, UpdateFailed
+from client.outcome import Outcome
 from schemas.checks import Check
 from schemas.errors import BatonError, SettingsError
 from transport.settings import Settings

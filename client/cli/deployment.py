@@ -14,7 +14,8 @@ from client.cli.common import (
     show_outcome,
     show_rows,
 )
-from client.commands import BatonClient, Outcome
+from client.commands import BatonClient
+from client.outcome import Outcome
 from schemas.commands import Compatibility, Reason
 from schemas.errors import BatonError
 from schemas.events import EventName

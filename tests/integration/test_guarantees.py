@@ -222,6 +222,10 @@ async def test_an_owner_that_was_replaced_meanwhile_can_write_nothing(bootstrap_
     settings = replace(new_settings(bootstrap_servers, tmp_path), control_partitions=1)
     await ensure_topics(settings.bootstrap_servers, settings.topics)
     duties = Duties(settings, Rules({}, ("/s",)), None, fail)
+    # As many as are applied here: an owner compares its cursor with the topic's end.
+    async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers) as producer:
+        for _ in range(4):
+            await producer.send_and_wait(settings.topics.commands.name, b"{}", partition=0)
     first = PartitionOwner(duties, 0)
     await first.start()
     garbage = CommandMessage(0, 2, 1_800_000_000_000, b"k", b"garbage")

@@ -180,10 +180,12 @@ def test_a_dry_run_of_a_deployment_deleted_meanwhile_is_refused(lab):
     deployment = lab.ready()
     lab.send("replace-asset", space_id="s", deployment_id=deployment, asset_id="b", dry_run=True)
     lab.send("delete-deployment", space_id="s", deployment_id=deployment)
-    (event,) = lab.verified().events
+    decision = lab.verified()
+    (event,) = decision.events
     assert (event.name, event.data.code) == (EventName.COMMAND_REJECTED, "deployment_not_found")
     assert (event.data.deployment_id, event.data.dry_run) == (deployment, True)
-    assert lab.view.command(event_key(event)).outcome == "deployment_not_found"
+    assert dict(decision.records)[f"command/{event_key(event)}"].outcome == "deployment_not_found"
+    assert lab.view.remembers(event_key(event))
 
 
 @pytest.mark.parametrize(

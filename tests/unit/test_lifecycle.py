@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from schemas.events import FINAL, EventName
+from schemas.ids import command_key
 from schemas.records import AssetRecord, DeploymentRecord, Status
 from tests.unit.test_decide import BAD, NOW, OK, Lab, manifest
 from worker.lifecycle.outcome import conclude
@@ -21,7 +22,12 @@ SERVING = {
 
 
 def records(view):
-    return {**view._records, **view._commands}
+    accepted = [record for record in view._accepted.values() if record is not None]
+    return {**view._records, **{f"command/{command_of(record)}": record for record in accepted}}
+
+
+def command_of(record):
+    return command_key(record.source, record.command_id)
 
 
 class Lifecycle(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ from schemas.commands import Compatibility, ReplaceAsset, RollbackDeployment
 from schemas.events import AssetAt, Event, EventName
 from schemas.ids import minted_id
 from schemas.records import (
+    ACCEPTED,
     DeployedAsset,
     DeploymentRecord,
     Pending,
@@ -110,7 +111,7 @@ class Case:
             candidate.manifest,
             pending.deadline,
         )
-        remembered = self.origin.remembered("accepted", key)
+        remembered = self.origin.remembered(ACCEPTED, key)
         return Decision((event,), ((key, updated), remembered), (work,))
 
     def trial(
@@ -128,7 +129,7 @@ class Case:
         )
         work = Work("trial", self.command.key, self.command.key, candidate.manifest, trial.deadline)
         subject = record_key("deployment", record.deployment_id)
-        return Decision((), (self.origin.remembered("accepted", subject, trial),), (work,))
+        return Decision((), (self.origin.remembered(ACCEPTED, subject, trial),), (work,))
 
     def deadline(self) -> str:
         """Return when a change that begins now is too old: RFC 3339 UTC."""

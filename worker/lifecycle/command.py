@@ -77,5 +77,8 @@ def parse_command(event: CloudEvent) -> Command:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that nests too deep to be shown"
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

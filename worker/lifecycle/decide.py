@@ -33,7 +33,7 @@ def decide(view: View, command: Command, now_ms: int, rules: Rules) -> Decision:
 
     ``now_ms`` is the message's time. A command seen before decides nothing.
     """
-    if view.command(command.key) is not None:
+    if view.remembers(command.key):
         return NOTHING
     case = Case(view, command, now_ms, rules)
     try:
@@ -47,7 +47,7 @@ def reject_invalid(
 ) -> Decision:
     """Decide a command that does not fit its schema: it is rejected, once."""
     key = command_key(event.source, event.id)
-    if view.command(key) is not None:
+    if view.remembers(key):
         return NOTHING
     space = event.data.get("space_id") if isinstance(event.data, dict) else None
     return rejection(

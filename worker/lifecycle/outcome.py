@@ -106,11 +106,12 @@ def deadline_check(work: Work, now_ms: int) -> Check | None:
 def expire(view: View, now_ms: int) -> Decision:
     """Forget the outcomes of commands older than seven days; a bounded number at a time."""
     gone: list[tuple[str, None]] = []
-    for key, record in view.commands():
-        young = record.at_ms > now_ms - COMMAND_MEMORY_MS
-        if young or record.trial is not None or len(gone) == EXPIRED_AT_ONCE:
+    for key, at_ms in view.commands():
+        young = at_ms > now_ms - COMMAND_MEMORY_MS
+        # What a command has begun is concluded by its record.
+        if young or len(gone) == EXPIRED_AT_ONCE or view.accepted(key) is not None:
             break
-        gone.append((key, None))
+        gone.append((record_key("command", key), None))
     return Decision(records=tuple(gone)) if gone else NOTHING
 
 
@@ -148,7 +149,7 @@ def _kept(record: DeploymentRecord, now: str) -> DeploymentRecord:
 
 
 def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> Decision:
-    remembered = view.command(work.command_key)
+    remembered = view.accepted(work.command_key)
     trial = None if remembered is None else remembered.trial
     if remembered is None or trial is None:
         return NOTHING
@@ -192,8 +193,7 @@ def _ended(*, passed: bool) -> str:
 def _remembered(
     view: View, command_key: str, outcome: str
 ) -> tuple[tuple[str, CommandRecord], ...]:
-    # A command older than its memory has no record any more, and needs none.
-    known = view.command(command_key)
+    known = view.accepted(command_key)
     if known is None:
         return ()
     ended = known.model_copy(update={"outcome": outcome, "trial": None})

@@ -1,0 +1,97 @@
+"""The topics, watched while a process runs: deleted, created anew or altered, it must not go on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.errors import TopicError
+from schemas.topics import Topic, Topics
+from transport.admin import check_configs, check_partitions
+from transport.reading import partitions_of
+from transport.topic_ids import describe
+
+POLL_S = 2.0
+REQUEST_TIMEOUT_MS = 5000
+
+RECOVER = (
+    "What it held is gone for this process: restore it from a backup, or start anew with another "
+    "BATON_TOPIC_PREFIX"
+)
+
+
+async def watch_topics(
+    bootstrap_servers: str,
+    topics: Topics,
+    ids: Mapping[str, bytes],
+    on_failure: Callable[[BaseException], None],
+) -> None:
+    """Call ``on_failure`` with a TopicError once a topic is not what it was at the start.
+
+    ``ids`` are those of ensure_topics. Clients of Kafka ask for a topic that is gone again and
+    again, for ever. A broker that is away is no failure: then waiting is right.
+    """
+    suspected = ""
+    while True:
+        await asyncio.sleep(POLL_S)
+        try:
+            await _check(bootstrap_servers, topics, ids)
+        except TopicError as error:
+            # Seen twice: a broker that has just started may not have heard of every topic.
+            if str(error) == suspected:
+                on_failure(error)
+                return
+            suspected = str(error)
+        except (KafkaError, OSError, TimeoutError):
+            continue
+        else:
+            suspected = ""
+
+
+async def check_committed(bootstrap_servers: str, topic: Topic, group: str) -> None:
+    """Raise TopicError where ``group`` has committed beyond an end of ``topic``.
+
+    A consumer would be sent back to the beginning without a word. The broker forgets the offsets of
+    a topic that is deleted, but not those that a member commits just after it.
+    """
+    where = partitions_of(topic)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        committed = {partition: await consumer.committed(partition) for partition in where}
+        # Asked for afterwards: what was committed by then lies below them.
+        ends = await consumer.end_offsets(where)
+    finally:
+        await consumer.stop()
+    for partition, offset in committed.items():
+        if offset is not None and offset > ends[partition]:
+            raise TopicError(
+                f"topic {topic.name} partition {partition.partition} ends at offset "
+                f"{ends[partition]}, but group {group} has committed {offset}: it was deleted and "
+                f"created anew. {RECOVER}, or delete the group's offsets"
+            )
+
+
+async def _check(bootstrap_servers: str, topics: Topics, ids: Mapping[str, bytes]) -> None:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+    )
+    try:
+        await admin.start()
+        found = await describe(admin, list(ids))
+        for name, known in ids.items():
+            if name not in found:
+                raise TopicError(f"topic {name} was deleted while Baton runs. {RECOVER}")
+            if found[name].id != known:
+                raise TopicError(
+                    f"topic {name} was deleted and created anew while Baton runs: offsets in it "
+                    f"mean other records now. {RECOVER}"
+                )
+        await check_partitions(admin, topics)
+        await check_configs(admin, topics)
+    finally:
+        await admin.close()
