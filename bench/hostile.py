@@ -35,8 +35,8 @@ from transport.reading import new_consumer, partitions_of
 from transport.settings import Settings
 
 RATE = 300
-WARM_S = 40.0
-WINDOW_S = 4.0
+WARM_S = 20.0
+WINDOW_S = 3.0
 # Bad requests of a kind in a window; of those that end or hang a model's process, fewer.
 TIMES = 40
 MOODY_TIMES = 6
@@ -183,7 +183,7 @@ class Rig:
         names = [f"bad-{uuid.uuid4().hex}" for _ in range(times)]
         for number, name in enumerate(names):
             given = dict(headers)
-            own = {REQUEST_ID: name} if topic is self.settings.topics.requests else {"ce_id": name}
+            own = {REQUEST_ID: name} if topic == self.settings.topics.requests else {"ce_id": name}
             if "ce_type" in given:
                 own |= {"ce_specversion": "1.0", "ce_source": "/hostile"}
             pairs = [*given.items(), *((key, text.encode()) for key, text in own.items())]

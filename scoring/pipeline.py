@@ -12,14 +12,15 @@ from aiokafka.structs import OffsetAndMetadata
 
 from scoring import owed
 from scoring.errors import AgentError
-from scoring.scorer import Answers, Scored
+from scoring.scorer import Answers, Owed, Scored
 from transport.transactions import Write
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-# Late requests are held in memory: this many times the largest batch.
+# Late requests are held in memory: at most this many times the largest batch, and bytes.
 LATE_BATCHES = 2
+LATE_BYTES = 64 * 1024**2
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Pipeline:
         self._next = 0
         self._committed = 0
         self._owed: frozenset[int] = frozenset()
-        self._late: dict[asyncio.Task[Answers], frozenset[int]] = {}
+        self._late: dict[asyncio.Task[Answers], Owed] = {}
         self._fetching: asyncio.Task[Sequence[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
@@ -227,15 +228,17 @@ class Pipeline:
 
     def _too_late(self) -> bool:
         """Whether more is late than memory or a commit's metadata should hold."""
-        count = sum(map(len, self._late.values()))
-        return count > LATE_BATCHES * self._max_batch or (
-            count > 0 and len(owed.encode(self._unanswered())) > owed.MAX_CHARS
+        count = sum(len(late.offsets) for late in self._late.values())
+        return count > 0 and (
+            count > LATE_BATCHES * self._max_batch
+            or sum(late.bytes for late in self._late.values()) > LATE_BYTES
+            or len(owed.encode(self._unanswered())) > owed.MAX_CHARS
         )
 
     def _unanswered(self) -> set[int]:
         """Return the requests before the offset to commit that have no answer yet."""
         again = {offset for offset in self._owed if offset >= self._next}
-        return again.union(*self._late.values())
+        return again.union(*(late.offsets for late in self._late.values()))
 
     async def _commit(self, writes: list[Write]) -> None:
         self.phase = "committing"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,19 +18,47 @@ from scoring.codecs.tables import Prediction, Table
 from scoring.errors import ScoringError, mismatch
 from scoring.quarantine import Quarantine
 
-# Of one call, unless a single request has more: the time limit is for so many, so that a slow model
-# is not taken for one that hangs.
+# Of one call: the time limit is for so many, so that a slow model is not taken for one that hangs.
 ROWS_AT_ONCE = 2000
 
 Result = list[Prediction] | ScoringError
 
 
-class _Part(NamedTuple):
-    """One request: its number in the batch and its tables, matched to the schema."""
+class _Slice(NamedTuple):
+    """Rows of one table of one request: their numbers, how they match the schema, the rows."""
 
     number: int
-    tables: list[tuple[Plan, list[list[Any]]]]
-    rows: int
+    table: int
+    plan: Plan
+    rows: Sequence[list[Any]]
+
+
+class _Results:
+    """What is known of each request's answer so far; slices of a table come in their order."""
+
+    def __init__(self, requests: Sequence[list[Table]]) -> None:
+        self.all: list[Result] = [[Prediction([], None) for _ in tables] for tables in requests]
+
+    def fail(self, number: int, error: ScoringError) -> None:
+        """Give a request its error: that of its first slice to fail."""
+        if not self.failed(number):
+            self.all[number] = error
+
+    def failed(self, number: int) -> bool:
+        """Whether a request has an error already, and so needs nothing more."""
+        return isinstance(self.all[number], ScoringError)
+
+    def add(self, part: _Slice, labels: list[Any], shares: list[Any] | None) -> None:
+        """Add the predictions of one slice."""
+        answer = self.all[part.number]
+        if isinstance(answer, ScoringError):
+            return
+        known = answer[part.table]
+        known.predictions.extend(labels)
+        if shares is not None:
+            answer[part.table] = Prediction(
+                known.predictions, [*(known.probabilities or ()), *shares]
+            )
 
 
 class Predictor:
@@ -47,31 +74,21 @@ class Predictor:
             model = await self._cache.get(manifest)
         except ScoringError as error:
             return [error] * len(requests)
-        results: list[Result | None] = [None] * len(requests)
-        parts: list[_Part] = []
-        for number, tables in enumerate(requests):
-            try:
-                planned = [(model.layout.plan(table.fields), table.rows) for table in tables]
-            except FieldError as error:
-                results[number] = mismatch(error.message, error.field)
-            else:
-                parts.append(_Part(number, planned, sum(len(table.rows) for table in tables)))
-        for piece in _pieces(parts):
+        results = _Results(requests)
+        for piece in _pieces(_sliced(model, requests, results)):
             await self._fill(manifest, piece, results)
-        return [result for result in results if result is not None]
+        return results.all
 
     async def _fill(
-        self,
-        manifest: Manifest,
-        parts: list[_Part],
-        results: list[Result | None],
-        *,
-        again: bool = False,
+        self, manifest: Manifest, parts: list[_Slice], results: _Results, *, again: bool = False
     ) -> None:
         """Fill in the results of ``parts``. Where they fail together, each half is tried alone."""
+        parts = [part for part in parts if not results.failed(part.number)]
+        if not parts:
+            return
         try:
             model = await self._cache.get(manifest)
-            answers = await _answers(model, parts)
+            await _answer(model, parts, results)
         except FieldError:
             await self._fill_fitting(manifest, parts, results)
         except ModelGoneError:
@@ -91,28 +108,24 @@ class Predictor:
                 await self._halves(manifest, parts, results, f"died of these rows: {error}")
         except Exception as error:  # noqa: BLE001 - whatever these rows do, they do to themselves
             await self._halves(manifest, parts, results, f"fails on these rows: {error}")
-        else:
-            for part, answer in zip(parts, answers, strict=True):
-                results[part.number] = answer
 
     async def _fill_fitting(
-        self, manifest: Manifest, parts: list[_Part], results: list[Result | None]
+        self, manifest: Manifest, parts: list[_Slice], results: _Results
     ) -> None:
-        """Give the parts whose rows do not fit the schema their error, and try the others."""
+        """Give the slices whose rows do not fit the schema their error, and try the others."""
         model = await self._cache.get(manifest)
         misfits = await asyncio.to_thread(_misfits, model, parts)
         for part, error in misfits:
-            results[part.number] = error
+            results.fail(part.number, error)
         if misfits:
-            gone = {part.number for part, _ in misfits}
-            await self._fill(manifest, [p for p in parts if p.number not in gone], results)
+            await self._fill(manifest, parts, results)
         else:
             await self._halves(manifest, parts, results, "cannot read these rows together")
 
     async def _halves(
-        self, manifest: Manifest, parts: list[_Part], results: list[Result | None], what: str
+        self, manifest: Manifest, parts: list[_Slice], results: _Results, what: str
     ) -> None:
-        if len(parts) == 1:
+        if len({part.number for part in parts}) == 1:
             _fail(parts, results, _failed(what))
             return
         middle = len(parts) // 2
@@ -120,63 +133,74 @@ class Predictor:
             await self._fill(manifest, half, results, again=True)
 
 
-def _pieces(parts: list[_Part]) -> Iterator[list[_Part]]:
-    """Yield ``parts`` in runs of at most ROWS_AT_ONCE rows, or of one part."""
-    piece: list[_Part] = []
+def _sliced(
+    model: HostedModel, requests: Sequence[list[Table]], results: _Results
+) -> Iterator[_Slice]:
+    """Yield all rows in slices of at most ROWS_AT_ONCE; who names no such fields gets an error."""
+    for number, tables in enumerate(requests):
+        for index, table in enumerate(tables):
+            try:
+                plan = model.layout.plan(table.fields)
+            except FieldError as error:
+                results.fail(number, mismatch(error.message, error.field))
+                break
+            rows = table.rows
+            if len(rows) <= ROWS_AT_ONCE:
+                yield _Slice(number, index, plan, rows)
+                continue
+            for at in range(0, len(rows), ROWS_AT_ONCE):
+                yield _Slice(number, index, plan, rows[at : at + ROWS_AT_ONCE])
+
+
+def _pieces(parts: Iterator[_Slice]) -> Iterator[list[_Slice]]:
+    """Yield ``parts`` in runs of at most ROWS_AT_ONCE rows."""
+    piece: list[_Slice] = []
     rows = 0
     for part in parts:
-        if piece and rows + part.rows > ROWS_AT_ONCE:
+        if piece and rows + len(part.rows) > ROWS_AT_ONCE:
             yield piece
             piece, rows = [], 0
         piece.append(part)
-        rows += part.rows
+        rows += len(part.rows)
     if piece:
         yield piece
 
 
-async def _answers(model: HostedModel, parts: list[_Part]) -> list[Result]:
-    """Return what one call answers to ``parts``."""
-    if not parts:
-        return []
+async def _answer(model: HostedModel, parts: list[_Slice], results: _Results) -> None:
+    """Fill in what one call answers to ``parts``."""
 
     def build() -> Matrix:
-        return model.layout.build(list(chain.from_iterable(part.tables for part in parts)))
+        return model.layout.build([(part.plan, part.rows) for part in parts])
 
     predicted, probabilities = await model.predict(build)
-    rows = sum(part.rows for part in parts)
+    rows = sum(len(part.rows) for part in parts)
     bad = _not_finite(predicted, rows) | _not_finite(probabilities, rows)
     labels = _listed(predicted)
     shares = None if probabilities is None else _listed(probabilities)
     at = 0
-    answers: list[Result] = []
     for part in parts:
-        if bad[at : at + part.rows].any():
-            answers.append(_failed("answered NaN or infinity to these rows"))
-            at += part.rows
-            continue
-        answer = []
-        for _, values in part.tables:
-            end = at + len(values)
-            answer.append(Prediction(labels[at:end], None if shares is None else shares[at:end]))
-            at = end
-        answers.append(answer)
-    return answers
+        end = at + len(part.rows)
+        if bad[at:end].any():
+            results.fail(part.number, _failed("answered NaN or infinity to these rows"))
+        else:
+            results.add(part, labels[at:end], None if shares is None else shares[at:end])
+        at = end
 
 
-def _misfits(model: HostedModel, parts: list[_Part]) -> list[tuple[_Part, ScoringError]]:
-    """Return the parts whose rows do not fit the schema, each with what is wrong."""
+def _misfits(model: HostedModel, parts: list[_Slice]) -> list[tuple[_Slice, ScoringError]]:
+    """Return the slices whose rows do not fit the schema, each with what is wrong."""
     found = []
     for part in parts:
         try:
-            model.layout.build(part.tables)
+            model.layout.build([(part.plan, part.rows)])
         except FieldError as error:
             found.append((part, mismatch(error.message, error.field)))
     return found
 
 
-def _fail(parts: list[_Part], results: list[Result | None], error: ScoringError) -> None:
+def _fail(parts: list[_Slice], results: _Results, error: ScoringError) -> None:
     for part in parts:
-        results[part.number] = error
+        results.fail(part.number, error)
 
 
 def _failed(what: str) -> ScoringError:

@@ -30,16 +30,36 @@ MAX_ANSWER_BYTES = LARGE_BYTES - 64 * 1024
 
 # A group of requests that takes longer is answered later, and the others now.
 PATIENCE_S = 0.2
+# A request of more bytes is a batch of its own, read and answered aside: its 100,000 rows, say, are
+# a second's work. So many are in hand at once, of all partitions: each is 20 MB of Python values.
+BULK_BYTES = 64 * 1024
+BULKS_AT_ONCE = 4
 
 Answers = list[Write]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a batch gives rise to: answers now, and others ``late``, with their offsets."""
+    """What a batch gives rise to: answers now, and others ``late``, with their requests."""
 
     writes: Answers
-    late: dict["asyncio.Task[Answers]", frozenset[int]]
+    late: dict["asyncio.Task[Answers]", "Owed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Requests that wait for their answers: their offsets, and the bytes of their values."""
+
+    offsets: frozenset[int]
+    bytes: int
+
+    @classmethod
+    def to(cls, records: Sequence[Record]) -> "Owed":
+        """Return what is owed to ``records``."""
+        return cls(
+            frozenset(record.offset for record in records),
+            sum(len(record.value or b"") for record in records),
+        )
 
 
 class Scorer:
@@ -55,13 +75,15 @@ class Scorer:
         self._revision_wait_s = revision_wait_s
         # Deployments with late groups under way, in any partition.
         self._behind: Counter[str] = Counter()
+        self._bulk = asyncio.Semaphore(BULKS_AT_ONCE)
 
     async def score(self, records: Sequence[Record]) -> Scored:
         """Return what ``records`` (fetched before this is called) give rise to."""
         # The batch is in hand: what the state table holds from here on is new enough for it.
         await self._resolver.fence()
         writes: Answers = []
-        groups = self._grouped(records, writes)
+        small = [record for record in records if len(record.value or b"") <= BULK_BYTES]
+        groups = self._grouped(small, writes)
         tasks = {
             asyncio.create_task(self._score_group(name, awaited, group)): (name, awaited)
             for (name, awaited), group in groups.items()
@@ -75,16 +97,36 @@ class Scorer:
             for task in tasks:
                 task.cancel()
             raise
-        late: dict[asyncio.Task[Answers], frozenset[int]] = {}
+        late: dict[asyncio.Task[Answers], Owed] = {}
         for task, (name, awaited) in tasks.items():
             if task.done():
                 writes.extend(task.result())
                 continue
-            late[task] = frozenset(r.record.offset for r in groups[name, awaited])
+            late[task] = Owed.to([request.record for request in groups[name, awaited]])
             if not awaited:
                 self._behind[name] += 1
                 task.add_done_callback(partial(self._caught_up, name))
+        if len(small) < len(records):
+            for record in records:
+                if len(record.value or b"") > BULK_BYTES:
+                    late[asyncio.create_task(self._score_bulk(record))] = Owed.to([record])
         return Scored(writes, late)
+
+    async def _score_bulk(self, record: Record) -> Answers:
+        """Return the answer to one large request, in steps that leave room for the others."""
+        writes: Answers = []
+        async with self._bulk:
+            groups = await asyncio.to_thread(self._grouped, [record], writes)
+            for (name, awaited), group in groups.items():
+                if not awaited:
+                    writes += await self._score_group(name, 0, group)
+                    return writes
+        # Nothing to score, or a revision to wait for: not in a place that others wait for.
+        for (name, awaited), group in groups.items():
+            await self._resolver.reach(name, awaited, self._revision_wait_s)
+            async with self._bulk:
+                writes += await self._score_group(name, 0, group)
+        return writes
 
     def _grouped(
         self, records: Sequence[Record], writes: Answers
@@ -160,6 +202,10 @@ class Scorer:
         for request, result in zip(due, results, strict=True):
             if isinstance(result, ScoringError):
                 writes.append(self._refuse(request, result, served))
+            elif len(request.record.value or b"") > BULK_BYTES:
+                writes.append(
+                    await asyncio.to_thread(self._answer, request, served, result, headers)
+                )
             else:
                 writes.append(self._answer(request, served, result, headers))
         return writes

@@ -17,11 +17,11 @@ from scoring.scorer import PATIENCE_S, Scorer
 class Record:
     topic, partition, key = "requests", 0, None
 
-    def __init__(self, offset, deployment, **headers):
+    def __init__(self, offset, deployment, rows=1, **headers):
         self.offset = offset
         named = {"deployment-id": deployment, "request-id": f"r{offset}"} | headers
         self.headers = [(name.replace("_", "-"), text.encode()) for name, text in named.items()]
-        self.value = b'{"input_data":[{"values":[[1.0]]}]}'
+        self.value = orjson.dumps({"input_data": [{"values": [[1.0]] * rows}]})
 
 
 class Deployments:
@@ -85,7 +85,7 @@ async def test_what_is_late_does_not_hold_up_the_others(scorer, models):
     scored = await scorer.score(batch)
     assert offsets(scored.writes) == [0, 2]
     ((task, owed),) = scored.late.items()
-    assert owed == {1, 3}
+    assert owed.offsets == {1, 3}
     # Who is known to be behind is not waited for again, in whatever batch.
     began = time.monotonic()
     again = await scorer.score([Record(4, "slow"), Record(5, "quick")])
@@ -106,11 +106,28 @@ async def test_a_revision_that_is_to_come_is_waited_for_aside(scorer, deployment
     assert offsets(scored.writes) == [0, 2]
     deployments.at = 2
     ((task, owed),) = scored.late.items()
-    assert owed == {1}
+    assert owed.offsets == {1}
     (answer,) = await task
     assert orjson.loads(answer.value)["revision"] == 2
     # Its deployment is not behind for that.
     assert (await scorer.score([Record(3, "quick")])).late == {}
+
+
+async def test_a_large_request_is_answered_aside(scorer, deployments):
+    batch = [Record(0, "quick"), Record(1, "quick", 20_000), Record(2, "quick", 1)]
+    scored = await scorer.score(batch)
+    assert offsets(scored.writes) == [0, 2]
+    ((task, owed),) = scored.late.items()
+    assert (owed.offsets, owed.bytes) == ({1}, len(batch[1].value))
+    assert offsets(await task) == [1]
+    # One that waits for a revision holds no place of the others.
+    waiting = [Record(n, "quick", 20_000, min_revision="2") for n in range(10)]
+    scored = await scorer.score([*waiting, Record(10, "quick", 20_000)])
+    *early, last = scored.late
+    assert offsets(await last) == [10]
+    assert not any(task.done() for task in early)
+    deployments.at = 2
+    assert offsets([write for task in early for write in await task]) == list(range(10))
 
 
 async def test_a_defect_of_our_own_is_told_to_who_met_it(scorer):
