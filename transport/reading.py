@@ -34,9 +34,11 @@ async def read(
     *,
     follow: bool = False,
     from_beginning: bool = True,
+    after: int = -1,
 ) -> AsyncGenerator[Any, None]:
     """Yield the committed records (aiokafka.ConsumerRecord), each partition's in its order.
 
+    From their beginning, or behind the offset ``after``, or from their present end on.
     Ends at what is the partitions' end now, or goes on (``follow``). Whoever leaves early closes it
     (``contextlib.aclosing``).
     """
@@ -45,7 +47,10 @@ async def read(
     try:
         consumer.assign(where)
         ends = await consumer.end_offsets(where)
-        if from_beginning:
+        if after >= 0:
+            for partition in where:
+                consumer.seek(partition, after + 1)
+        elif from_beginning:
             await consumer.seek_to_beginning(*where)
         else:
             for partition, end in ends.items():

@@ -19,6 +19,7 @@ from worker.faust_driver import read_committed
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
 from worker.owner import Duties
+from worker.progress import watch_progress
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,11 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
     async def watch() -> None:
         await watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
 
+    async def watch_stalls() -> None:
+        await watch_progress(kafka, plane.owners, end_process)
+
     app.task(watch)
+    app.task(watch_stalls)
 
     # Faust's annotation of a signal's handler fits no function: hence the ignores.
     @app.on_partitions_revoked.connect  # type: ignore[arg-type]

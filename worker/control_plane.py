@@ -46,6 +46,10 @@ class ControlPlane:
         """Stop owning everything."""
         await self.revoke(self._owned)
 
+    def owners(self) -> list[PartitionOwner]:
+        """Return the owners of the partitions assigned, standing already or not."""
+        return [held.owner for held in self._owned.values()]
+
     async def ready(self) -> None:
         """Wait until an owner stands for every assigned partition."""
         await asyncio.gather(*(asyncio.shield(held.built) for held in self._owned.values()))

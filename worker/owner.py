@@ -66,6 +66,8 @@ class PartitionOwner:
         # One transaction at a time; also what a revocation waits for.
         self._lock = asyncio.Lock()
         self._closed = False
+        # Whether it has read the state and applies commands.
+        self.standing = False
         self._verifications: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -85,6 +87,7 @@ class PartitionOwner:
         await check_continuity(servers, self._topics, self.partition, self._cursor)
         for work in self._view.pending_work():
             self._verify_later(work)
+        self.standing = True
         log.info(
             "owner stands partition=%d offset=%d sequence=%d records=%d",
             self.partition,

@@ -18,7 +18,7 @@ from tests.checker import log_of
 from tests.support import DEADLINE_S, Stack, eventually, new_settings, read_all
 from transport.admin import ensure_topics
 from transport.state_view import StateView
-from transport.transactions import Write
+from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
 from worker.owner import Duties, PartitionOwner
@@ -246,3 +246,41 @@ async def test_an_owner_that_was_replaced_meanwhile_can_write_nothing(bootstrap_
     assert [letter.value for letter in letters] == [b"garbage"]
     await second.close()
     await first.close()
+
+
+async def test_a_worker_that_stands_still_before_waiting_commands_is_ended(
+    bootstrap_servers, tmp_path, monkeypatch
+):
+    from dataclasses import replace
+
+    from worker import progress
+
+    monkeypatch.setattr(progress, "WATCH_S", 0.1)
+    monkeypatch.setattr(progress, "STALLED_S", 1.0)
+    settings = replace(new_settings(bootstrap_servers, tmp_path), control_partitions=1)
+    await ensure_topics(settings.bootstrap_servers, settings.topics)
+    owner = PartitionOwner(Duties(settings, Rules({}, ("/s",)), None, fail), 0)
+    await owner.start()
+    failed = asyncio.get_running_loop().create_future()
+    watching = asyncio.create_task(
+        progress.watch_progress(settings, lambda: [owner], failed.set_result)
+    )
+    try:
+        # An aborted command and its marker take offsets, and are no command that waits.
+        producer = FencedProducer(settings.bootstrap_servers, f"{settings.app}-test")
+        await producer.start()
+        await producer._producer.begin_transaction()
+        topic = settings.topics.commands.name
+        await producer._producer.send_and_wait(topic, b"taken back", partition=0)
+        await producer._producer.abort_transaction()
+        await producer.stop()
+        await asyncio.sleep(3)
+        assert not failed.done()
+        async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers) as plain:
+            await plain.send_and_wait(topic, b"waits", partition=0)
+        async with asyncio.timeout(DEADLINE_S):
+            assert "wait for" in str(await failed)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+        await owner.close()
