@@ -51,7 +51,7 @@ class EventData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    space_id: str | None
+    space_id: str | None = None
     command_id: str
     command_type: str
     actor: str | None = None

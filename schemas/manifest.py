@@ -1,6 +1,8 @@
 """The manifest: what is known of a model, and travels with it wherever it is promoted."""
 
+import math
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
@@ -61,7 +63,9 @@ class InputSchema(_Part):
         return self
 
 
-ClassLabel = StrictBool | StrictInt | Annotated[float, Field(strict=True)] | StrictStr
+# JSON has no NaN and no infinity: what takes one in could be written and never read again.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+ClassLabel = StrictBool | StrictInt | Annotated[Finite, Field(strict=True)] | StrictStr
 
 
 class OutputSchema(_Part):
@@ -78,8 +82,11 @@ class Framework(_Part):
     version: Annotated[str, Field(min_length=1, max_length=64)]
 
 
+_CELL = frozenset({bool, int, float, str, type(None)})
+
+
 class Sample(_Part):
-    """A few rows that the verification predicts on. ``values`` has a list per row."""
+    """A few rows that the verification predicts on. ``values`` has a list of scalars per row."""
 
     fields: tuple[str, ...]
     values: Annotated[tuple[tuple[Any, ...], ...], Field(max_length=1000)]
@@ -89,6 +96,13 @@ class Sample(_Part):
         for index, row in enumerate(self.values):
             if len(row) != len(self.fields):
                 raise ValueError(f"row {index} has {len(row)} values for {len(self.fields)} fields")
+        # A set of types: one pass in C. Nested lists could be deeper than a record may be read.
+        strangers = set(map(type, chain.from_iterable(self.values))) - _CELL
+        if strangers:
+            kinds = ", ".join(sorted(kind.__name__ for kind in strangers))
+            raise ValueError(f"a value is a boolean, number, string or null, not {kinds}")
+        if any(type(v) is float and not math.isfinite(v) for row in self.values for v in row):
+            raise ValueError("a value is a finite number; what is missing is null")
         return self
 
 
@@ -105,7 +119,7 @@ class Manifest(_Part):
     framework: Framework
     input_schema: InputSchema | None = None
     output_schema: OutputSchema | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, Finite] = Field(default_factory=dict)
     sample: Sample | None = None
     project_id: Id | None = None
     model_id: Id | None = None
