@@ -16,7 +16,7 @@ from artifacts.frames import FieldError, Layout
 from artifacts.infer import as_frame, input_schema, output_schema, sample_rows
 from artifacts.load import unpickle, wants_frame
 from artifacts.store import Store
-from schemas.errors import BatonError
+from schemas.errors import BatonError, StoreError
 from schemas.manifest import Framework, Manifest
 
 
@@ -51,7 +51,10 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
     _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)
     with tempfile.TemporaryDirectory(prefix="baton-model-") as folder:
         path = Path(folder) / "model.joblib"
-        joblib.dump(estimator, path)
+        try:
+            joblib.dump(estimator, path)
+        except OSError as error:
+            raise StoreError(f"cannot write the model to {path}: {error}") from error
         stored = store.put(path)
     with _described():
         return Manifest(
