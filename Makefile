@@ -51,6 +51,7 @@ bench: $(READY) ## Measure requests and commands a second, and latency
 backlog: $(READY) ## Work off 2 million waiting requests and 200,000 commands, and watch the memory
 	@$(BIN)/python -m bench.backlog
 
+soak: MINUTES = 20
 soak: $(READY) ## Replace models under load and look for leaks (MINUTES=20)
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
 

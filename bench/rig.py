@@ -38,14 +38,17 @@ def rig() -> Iterator[tuple[Settings, Path]]:
 
 
 @contextlib.contextmanager
-def service(module: str, settings: Settings, folder: Path) -> Iterator[None]:
-    """Run one of Baton's services until the block ends."""
+def service(
+    module: str, settings: Settings, folder: Path, *, wait: bool = True
+) -> Iterator[Supervisor]:
+    """Run one of Baton's services until the block ends; ``wait`` until it is ready."""
     commands = {module: [sys.executable, "-m", module]}
     supervisor = Supervisor(settings, folder, console.print, commands)
     try:
         supervisor.start()
-        supervisor.wait_until_ready(threading.Event())
-        yield
+        if wait:
+            supervisor.wait_until_ready(threading.Event())
+        yield supervisor
     finally:
         supervisor.stop()
 
