@@ -46,6 +46,9 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
     frame = as_frame(sample)
     if frame.empty:
         raise ModelError("the sample has no rows: a few rows of the model's input are needed")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ModelError(f"column {twice!r} comes twice in the sample: fields are told by name")
     with _described():
         schema, rows = input_schema(frame), sample_rows(frame)
     _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)
@@ -93,7 +96,7 @@ def save_model_file(path: Path, sample: pd.DataFrame, *, name: str, **more: Any)
 
 @contextlib.contextmanager
 def _described() -> Iterator[None]:
-    """Say what about a model no manifest can hold: NaN for a metric, a column that comes twice."""
+    """Say what about a model no manifest can hold: NaN for a metric, infinity in its sample."""
     try:
         yield
     except ValidationError as error:
