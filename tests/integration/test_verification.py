@@ -111,6 +111,11 @@ BAD = {
         "load",
         f"more than {REPORT_BYTES} bytes",
     ),
+    "reports a step of its own": (
+        Built(EVERY_PIPE.format('b\'{"step": "classes"}\\n\'') + "os._exit(3)"),
+        "load",
+        "status 3",
+    ),
     "raises nothing sayable": (Built("raise Mute"), "load", "Mute: (it cannot say what)"),
     "raises half a pair": (Built("raise ValueError('\\ud800')"), "load", "ValueError: ?"),
     "is no model": (Built("model = 'a text'"), "load", "str"),
