@@ -10,18 +10,13 @@ from hypothesis import example, given
 from artifacts.frames import Layout
 from artifacts.infer import as_frame, input_schema
 from artifacts.load import LoadedModel
-from schemas.cloudevents import decode
 from schemas.commands import COMMANDS
-from schemas.records import CursorRecord
 from schemas.topics import Topics
 from scoring.codecs.tables import Served
 from scoring.resolver import Endpoint
 from scoring.scorer import Scorer
+from tests.fuzz.targets import check_command, check_request
 from tests.unit.models import cases
-from transport.settings import Settings
-from worker.inbox import CommandMessage
-from worker.lifecycle.rules import Rules
-from worker.owner import Duties, PartitionOwner, _Draft
 
 # Lone surrogates too: JSON can write them, UTF-8 cannot.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -57,14 +52,6 @@ def commands(draw):
     return headers, draw(st.none() | st.just(value))
 
 
-@pytest.fixture(scope="module")
-async def owner():
-    duties = Duties(Settings("127.0.0.1:1", control_partitions=2), Rules({}, ("/s",)), None, print)
-    owner = PartitionOwner(duties, 0)
-    yield owner
-    await owner.close()
-
-
 @given(commands())
 @example(
     (
@@ -72,19 +59,8 @@ async def owner():
         b'{"specversion":"1.0","id":"\\ud800","source":"/s","type":"baton.command.x.v1"}',
     )
 )
-async def test_every_command_becomes_an_event_or_a_dead_letter(owner, record):
-    headers, value = record
-    draft = _Draft(owner._view.overlay(), 0)
-    writes = owner._handle(draft, CommandMessage(0, 7, 1_800_000_000_000, b"k", value, headers))
-    assert len(writes) + len(draft.events) == 1
-    for write in (*writes, *owner._written(draft, CursorRecord(offset=7, sequence=1))):
-        for _, header in write.headers:
-            assert isinstance(header, bytes)
-        if write.topic.endswith("events"):
-            event = decode(write.headers, write.value)
-            assert event.attributes["sequence"] == f"{1:020d}"
-        if write.topic.endswith("dead-letters"):
-            assert write.value == (value or b"")
+def test_every_command_becomes_an_event_or_a_dead_letter(record):
+    check_command(*record)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +122,8 @@ def requests(draw):
 
 @given(st.lists(requests(), min_size=1, max_size=3))
 async def test_every_request_becomes_one_answer_or_one_dead_letter(resolver, batch):
+    for headers, value in batch:
+        check_request(headers, value)
     scorer = Scorer(Topics(), resolver, revision_wait_s=0.0)
     writes = await scorer.score([Record(headers, value) for headers, value in batch])
     assert len(writes) == len(batch)
