@@ -68,6 +68,10 @@ class Sampler:
             at_s = time.monotonic() - self._begun
             for name, process in self._processes.items():
                 try:
+                    # Nobody may have waited for it yet: then it is there and takes nothing.
+                    if process.status() == psutil.STATUS_ZOMBIE:
+                        self.died.add(name)
+                        continue
                     found = {name: [process], f"{name}'s children": process.children()}
                 except psutil.NoSuchProcess:
                     self.died.add(name)
