@@ -54,7 +54,9 @@ def test_lost_repeated_stale_and_failed_requests_are_told():
 
 def test_a_process_and_its_children_are_sampled_until_it_dies(tmp_path):
     nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
-    process = subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", nested], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     out = tmp_path / "samples" / "s.jsonl"
     with Sampler({"p": process.pid}, 0.05, out) as sampler:
         until(lambda: "p's children" in sampler.samples, "a sample of the child")
