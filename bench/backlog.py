@@ -34,6 +34,8 @@ from transport.transactions import Write
 # What this process holds at once of what it fills in.
 SLICE = 20_000
 SAMPLE_S = 0.2
+# So many samples within a MiB of each other: nothing is being loaded any more.
+SETTLED = 15
 LOOK_S = 1.0
 SHOW_S = 10.0
 # No record more for so long: what is missing by then does not come.
@@ -160,9 +162,10 @@ def work_off(  # noqa: PLR0913, PLR0917 - what is worked off, by whom, and how i
 def idle_bytes(module: str, settings: Settings, folder: Path) -> int:
     """Return what ``module`` takes once it is ready and has nothing to do."""
     with service(module, settings, folder) as running, Sampler(running.pids, SAMPLE_S) as sampler:
-        while not any(sampler.samples.values()):
+        # Ready is not yet all: the verifying process goes on importing.
+        while len(last := sizes(sampler)[-SETTLED:]) < SETTLED or max(last) - min(last) > MIB:
             time.sleep(SAMPLE_S)
-    return max(sizes(sampler))
+    return last[-1]
 
 
 def sizes(sampler: Sampler) -> list[int]:
