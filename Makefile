@@ -4,9 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 SEED ?= 1
 MINUTES ?= 1
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint chaos bench hostile lock clean
+.PHONY: help setup demo test unit lint fuzz chaos bench hostile backlog soak lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ lint: $(READY) ## Check style, types and the arrows between packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+fuzz: $(READY) ## Fuzz every decoder, guided by coverage (SECONDS=60 each)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 chaos: $(READY) ## Kill workers and agents under load (SEED=1 MINUTES=1)
 	@$(BIN)/python -m pytest tests/chaos -s --seed $(SEED) --minutes $(MINUTES)
 
@@ -44,11 +48,18 @@ bench: $(READY) ## Measure requests and commands a second, and latency
 	@$(BIN)/python -m bench.commands
 	@$(BIN)/python -m bench.latency
 
+backlog: $(READY) ## Work off 2 million waiting requests and 200,000 commands, and watch the memory
+	@$(BIN)/python -m bench.backlog
+
+soak: MINUTES = 20
+soak: $(READY) ## Replace models under load and look for leaks (MINUTES=20)
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
+
 hostile: $(READY) ## Measure what bad input costs everybody else
 	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build -o requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz -o requirements.lock pyproject.toml
 
 clean: ## Remove what the other targets made
 	@rm -rf .venv .baton .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

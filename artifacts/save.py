@@ -1,7 +1,8 @@
 """Save a model: file into the store, everything known about it into a manifest."""
 
+import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import joblib
 import numpy.typing as npt
 import pandas as pd
 import sklearn
+from pydantic import ValidationError
 
 from artifacts.frames import FieldError, Layout
 from artifacts.infer import as_frame, input_schema, output_schema, sample_rows
 from artifacts.load import unpickle, wants_frame
 from artifacts.store import Store
-from schemas.errors import BatonError
+from schemas.errors import BatonError, StoreError
 from schemas.manifest import Framework, Manifest
 
 
@@ -44,27 +46,35 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
     frame = as_frame(sample)
     if frame.empty:
         raise ModelError("the sample has no rows: a few rows of the model's input are needed")
-    schema, rows = input_schema(frame), sample_rows(frame)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ModelError(f"column {twice!r} comes twice in the sample: fields are told by name")
+    with _described():
+        schema, rows = input_schema(frame), sample_rows(frame)
     _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)
     with tempfile.TemporaryDirectory(prefix="baton-model-") as folder:
         path = Path(folder) / "model.joblib"
-        joblib.dump(estimator, path)
+        try:
+            joblib.dump(estimator, path)
+        except OSError as error:
+            raise StoreError(f"cannot write the model to {path}: {error}") from error
         stored = store.put(path)
-    return Manifest(
-        name=name,
-        description=description,
-        tags=tuple(tags),
-        uri=stored.uri,
-        sha256=stored.sha256,
-        size=stored.size,
-        framework=Framework(name="scikit-learn", version=sklearn.__version__),
-        input_schema=schema,
-        output_schema=output_schema(estimator),
-        metrics=dict(metrics or {}),
-        sample=rows,
-        project_id=project_id,
-        model_id=model_id,
-    )
+    with _described():
+        return Manifest(
+            name=name,
+            description=description,
+            tags=tuple(tags),
+            uri=stored.uri,
+            sha256=stored.sha256,
+            size=stored.size,
+            framework=Framework(name="scikit-learn", version=sklearn.__version__),
+            input_schema=schema,
+            output_schema=output_schema(estimator),
+            metrics=dict(metrics or {}),
+            sample=rows,
+            project_id=project_id,
+            model_id=model_id,
+        )
 
 
 def save_model_file(path: Path, sample: pd.DataFrame, *, name: str, **more: Any) -> Manifest:  # noqa: ANN401
@@ -82,6 +92,17 @@ def save_model_file(path: Path, sample: pd.DataFrame, *, name: str, **more: Any)
             "is saved with the version that made it"
         )
     return save_model(estimator, sample, name=name, **more)
+
+
+@contextlib.contextmanager
+def _described() -> Iterator[None]:
+    """Say what about a model no manifest can hold: NaN for a metric, infinity in its sample."""
+    try:
+        yield
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ModelError(f"no manifest can say this: {where}: {fault['msg']}") from None
 
 
 def _try(estimator: Any, layout: Layout, rows: Sequence[Sequence[Any]]) -> None:  # noqa: ANN401

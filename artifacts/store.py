@@ -47,7 +47,11 @@ class Store:
         )
 
     def put(self, path: Path) -> StoredFile:
-        """Copy the file at ``path`` into the first root. The same bytes are stored once."""
+        """Copy the file at ``path`` into the first root. The same bytes are stored once.
+
+        What lies there already and is not whole is replaced. Raises StoreError where the store
+        cannot be written; then nothing of the file is left in it.
+        """
         digest, size = _digest(path)
         root = self.roots[0]
         uri = f"{root.rstrip('/')}/sha256/{digest[:2]}/{digest}.joblib"
@@ -55,10 +59,10 @@ class Store:
         try:
             if local is None:
                 system, where = fsspec.core.url_to_fs(uri)
-                if not system.exists(where):
+                if not system.exists(where) or system.size(where) != size:
                     system.makedirs(where.rpartition("/")[0], exist_ok=True)
                     system.put_file(str(path), where)
-            elif not local.exists():
+            elif not local.exists() or _digest(local)[0] != digest:
                 _place(path, local)
         except OSError as error:
             raise StoreError(f"cannot write to the store {root}: {error}") from error

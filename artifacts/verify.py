@@ -17,7 +17,6 @@ from schemas.manifest import Manifest
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LINE_BYTES = 64 * 1024**2
-ATTEMPTS = 2
 STOP_S = 5.0
 
 
@@ -37,91 +36,120 @@ class Verifier:
             "memory_limit_bytes": memory_limit_bytes,
         }
         self._starting = asyncio.Lock()
-        self._zygote: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._waiting: dict[str, asyncio.Future[list[Any]]] = {}
+        self._zygote: _Zygote | None = None
 
     async def start(self) -> None:
         """Start the process that verifies; ``verify`` does it where nobody has."""
-        async with self._starting:
-            if self._zygote is not None and self._zygote.returncode is None:
-                return
-            environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-            environment |= _ONE_THREAD
-            environment["PYTHONPATH"] = os.pathsep.join(
-                [str(Path(__file__).parents[1]), *filter(None, sys.path)]
-            )
-            self._zygote = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "artifacts.zygote",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=environment,
-                limit=LINE_BYTES,
-                # A Ctrl-C at the terminal is for the parent, which then ends it.
-                start_new_session=True,
-            )
-            self._reader = asyncio.create_task(self._read(self._zygote))
+        await self._running()
 
     async def stop(self) -> None:
         """End it and what it runs. Verifications under way are cancelled."""
         zygote, self._zygote = self._zygote, None
-        if zygote is not None and zygote.stdin is not None:
-            zygote.stdin.close()
-            try:
-                async with asyncio.timeout(STOP_S):
-                    await zygote.wait()
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    zygote.kill()
-                await zygote.wait()
-        if self._reader is not None:
-            await self._reader
-            self._reader = None
+        if zygote is not None:
+            await zygote.stop()
 
     async def verify(self, manifest: Manifest) -> tuple[Check, ...]:
         """Return the checks made (schemas.checks.VERIFICATION_CHECKS). No model makes it raise."""
-        for _ in range(ATTEMPTS):
-            await self.start()
-            # Lost with the process that worked on it: tried once more, in a fresh one.
+        order = {"manifest": manifest.model_dump(mode="json"), **self._limits}
+        with contextlib.suppress(ConnectionError):
+            return await (await self._running()).ask(order)
+        # Lost with the process that worked on it, maybe through another model: once more, alone.
+        alone = await _Zygote.start()
+        try:
             with contextlib.suppress(ConnectionError):
-                return tuple(Check.model_validate(entry) for entry in await self._ask(manifest))
+                return await alone.ask(order)
+        finally:
+            await alone.stop()
         return (
             Check(
                 name="load",
                 passed=False,
                 expected="a verification that ends",
-                actual=f"the verifying process died {ATTEMPTS} times",
-                hint="the machine may be out of memory; send the command again",
+                actual="the verifying process died twice",
+                hint="the model ends it, or the machine is out of memory; send the command again",
             ),
         )
 
-    async def _ask(self, manifest: Manifest) -> list[Any]:
-        zygote = self._zygote
-        if zygote is None or zygote.stdin is None:
-            raise ConnectionResetError("the verifier was stopped")
+    async def _running(self) -> "_Zygote":
+        async with self._starting:
+            if self._zygote is None or not self._zygote.alive:
+                self._zygote = await _Zygote.start()
+            return self._zygote
+
+
+class _Zygote:
+    """The process ``artifacts.zygote``, and who waits for its answers."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        orders: asyncio.StreamWriter,
+        results: asyncio.StreamReader,
+    ) -> None:
+        self.process = process
+        self._orders = orders
+        self._waiting: dict[str, asyncio.Future[list[Any]]] = {}
+        self._reader = asyncio.create_task(self._read(results))
+
+    @classmethod
+    async def start(cls) -> "_Zygote":
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment |= _ONE_THREAD
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "artifacts.zygote",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+            limit=LINE_BYTES,
+            # A Ctrl-C at the terminal is for the parent, which then ends it.
+            start_new_session=True,
+        )
+        if process.stdin is None or process.stdout is None:
+            raise ConnectionError("the verifying process has no pipes")
+        return cls(process, process.stdin, process.stdout)
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None and not self._reader.done()
+
+    async def stop(self) -> None:
+        self._orders.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        await self._reader
+
+    async def ask(self, order: dict[str, Any]) -> tuple[Check, ...]:
+        """Return the checks of ``order``. Raises ConnectionError where the process dies first."""
+        if not self.alive:
+            raise ConnectionResetError("the verifying process is gone")
         job = str(uuid.uuid4())
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting[job] = answer
-        order = {"id": job, "manifest": manifest.model_dump(mode="json"), **self._limits}
         try:
-            zygote.stdin.write(json.dumps(order).encode() + b"\n")
-            await zygote.stdin.drain()
-            return await answer
+            self._orders.write(json.dumps({"id": job, **order}).encode() + b"\n")
+            await self._orders.drain()
+            return tuple(Check.model_validate(entry) for entry in await answer)
         finally:
             self._waiting.pop(job, None)
 
-    async def _read(self, zygote: asyncio.subprocess.Process) -> None:
-        if zygote.stdout is None:
-            return
-        async for line in zygote.stdout:
+    async def _read(self, results: asyncio.StreamReader) -> None:
+        async for line in results:
             result = json.loads(line)
             answer = self._waiting.get(result["id"])
             if answer is not None and not answer.done():
                 answer.set_result(result["checks"])
-        await zygote.wait()
+        await self.process.wait()
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the verifying process died"))

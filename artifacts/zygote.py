@@ -15,48 +15,48 @@ import signal
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd  # noqa: F401 - imported before the fork, for the models
 import sklearn.compose
 import sklearn.pipeline  # noqa: F401 - same
 
 from artifacts.inspection import inspect, peak_bytes
+from artifacts.report import REPORT_BYTES, Job, conclusion
+from artifacts.shown import said
 from artifacts.store import Store
-from schemas.checks import Check
 from schemas.manifest import Manifest
 
 AT_ONCE = 2
 READ = 65536
+# How long a process may take to end once its report has.
+ENDS_S = 0.5
+POLL_S = 0.001
+# A model that starts processes faster than they are killed must not hold the others up.
+ROUNDS = 100
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(slots=True)
-class _Job:
-    """A verification under way in the child ``pid``, whose report is read from ``pipe``."""
-
-    id: str
-    pid: int
-    pipe: int
-    started: float
-    time_limit_s: float
-    memory_limit_bytes: int
-    report: bytearray = field(default_factory=bytearray)
-    timed_out: bool = False
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
     """Serve until standard input ends."""
+    # What a model starts and leaves behind becomes a child of this process, which ends it.
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
-    running: dict[int, _Job] = {}
+    running: dict[int, Job] = {}
     waiting: deque[dict[str, Any]] = deque()
     received = bytearray()
+
+    def finish(job: Job) -> None:
+        selector.unregister(job.pipe)
+        del running[job.pipe]
+        _answer(job, {other.pid for other in running.values()})
+
     while True:
         while waiting and len(running) < AT_ONCE:
-            job = _fork(waiting.popleft(), running)
+            job = _fork(waiting.popleft())
             running[job.pipe] = job
             selector.register(job.pipe, selectors.EVENT_READ)
         for key, _ in selector.select(_patience(running)):
@@ -64,43 +64,38 @@ def main() -> None:
             if key.fd != 0:
                 job = running[key.fd]
                 job.report += chunk
-                if not chunk:
-                    selector.unregister(key.fd)
-                    del running[key.fd]
-                    _answer(job)
+                if not chunk or len(job.report) > REPORT_BYTES:
+                    finish(job)
             elif chunk:
                 received += chunk
                 *lines, rest = received.split(b"\n")
                 received = bytearray(rest)
                 waiting.extend(json.loads(line) for line in lines)
             else:
-                for job in running.values():
-                    _kill(job)
-                return
+                return _kill_all(running)
         for job in list(running.values()):
             if time.monotonic() > job.started + job.time_limit_s:
                 # Not waiting for the end of its report: what it started may hold the pipe open.
                 job.timed_out = True
-                selector.unregister(job.pipe)
-                del running[job.pipe]
-                _answer(job)
+                finish(job)
 
 
-def _patience(running: dict[int, _Job]) -> float | None:
+def _patience(running: dict[int, Job]) -> float | None:
     ends = [job.started + job.time_limit_s for job in running.values()]
     return max(0.0, min(ends) - time.monotonic()) if ends else None
 
 
-def _fork(order: dict[str, Any], running: dict[int, _Job]) -> _Job:
+def _fork(order: dict[str, Any]) -> Job:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(reader)
-        for other in running.values():
-            os.close(other.pipe)
-        _child(order, writer)
+        # Whatever leaves it by an exception must not go on as a second zygote.
+        try:
+            _child(order, writer)
+        finally:
+            os._exit(1)
     os.close(writer)
-    return _Job(
+    return Job(
         order["id"],
         pid,
         reader,
@@ -110,19 +105,25 @@ def _fork(order: dict[str, Any], running: dict[int, _Job]) -> _Job:
     )
 
 
-def _child(order: dict[str, Any], writer: int) -> NoReturn:
+def _child(order: dict[str, Any], writer: int) -> None:
     """Verify in this process, write the report to ``writer``, and end."""
     # Its own group: what the model starts is killed with it.
     os.setsid()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
+    # The other jobs' pipes too: their reports are not this model's to read.
+    os.closerange(3, writer)
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
 
     def report(**line: Any) -> None:  # noqa: ANN401 - JSON values
-        os.write(writer, json.dumps(line).encode() + b"\n")
+        # With the job's id: what else a model writes to every descriptor it finds is passed over.
+        os.write(writer, json.dumps({"id": order["id"], **line}).encode() + b"\n")
 
+    # A child that the model leaves behind must not hold the report open.
+    os.register_at_fork(after_in_child=lambda: os.closerange(writer, writer + 1))
     _limit(order["memory_limit_bytes"], order["time_limit_s"])
     try:
         store = Store(order["roots"])
@@ -132,8 +133,13 @@ def _child(order: dict[str, Any], writer: int) -> NoReturn:
     except MemoryError:
         report(out_of_memory=True)
     except BaseException as error:  # noqa: BLE001 - the report is all that leaves this process
-        report(error=f"{type(error).__name__}: {error}"[:500])
+        report(error=said(error))
     os._exit(0)
+
+
+def _prctl(option: int, value: int) -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _limit(memory_bytes: int, time_s: float) -> None:
@@ -146,86 +152,63 @@ def _limit(memory_bytes: int, time_s: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(time_s) + 1, int(time_s) + 2))
 
 
-def _kill(job: _Job) -> None:
+def _kill(job: Job) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(job.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(job.pid, signal.SIGKILL)
 
 
-def _answer(job: _Job) -> None:
+def _kill_all(running: dict[int, Job]) -> None:
+    for job in running.values():
+        _kill(job)
+    _kill_strays(set())
+
+
+def _kill_strays(running: set[int]) -> None:
+    """Kill what ended jobs have left behind, in process groups of their own too."""
+    for _ in range(ROUNDS):
+        strays = _children() - running
+        if not strays:
+            return
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        # What they had started comes to us in turn.
+        for pid in strays:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> set[int]:
+    found: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.update(map(int, path.read_text().split()))
+    return found
+
+
+def _answer(job: Job, running: set[int]) -> None:
+    job.lives_on = not (job.timed_out or _has_ended(job))
     os.close(job.pipe)
     # Its report has ended; whatever it started goes with it.
     _kill(job)
     _, status = os.waitpid(job.pid, 0)
-    checks = [check.model_dump(mode="json") for check in _conclusion(job, status)]
+    _kill_strays(running)
+    checks = [check.model_dump(mode="json") for check in conclusion(job, status)]
     sys.stdout.write(json.dumps({"id": job.id, "checks": checks}) + "\n")
     sys.stdout.flush()
 
 
-def _conclusion(job: _Job, status: int) -> list[Check]:
-    lines: list[dict[str, Any]] = []
-    for raw in job.report.splitlines():
-        # A model could write to the pipe too: what is no report of ours is passed over.
-        with contextlib.suppress(ValueError):
-            if isinstance(line := json.loads(raw), dict):
-                lines.append(line)
-    last = lines[-1] if lines else {}
-    steps = [line["step"] for line in lines if "step" in line]
-    step = steps[-1] if steps else "load"
-    took = time.monotonic() - job.started
-    limit, memory = job.time_limit_s, job.memory_limit_bytes // 1024**2
-    if job.timed_out or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
-        return [
-            Check(
-                name="time_limit",
-                passed=False,
-                expected=f"within {limit:g} s",
-                actual=f"still in step {step} after {took:.1f} s",
-                hint="a model must load and answer its sample in that time",
-            )
-        ]
-    if "out_of_memory" in last:
-        return [
-            Check(
-                name="memory_limit",
-                passed=False,
-                expected=f"within {memory} MiB",
-                actual=f"out of memory in step {step}",
-                hint="make the model smaller, or raise BATON_VERIFY_MEMORY_LIMIT_MB",
-            )
-        ]
-    if "checks" not in last:
-        return [
-            Check(
-                name=step,
-                passed=False,
-                expected="a process that survives it",
-                actual=last.get("error") or _end(status),
-                hint="the model ended the process that tried it",
-            )
-        ]
-    checks = [Check.model_validate(entry) for entry in last["checks"]]
-    peak = last.get("peak", 0) // 1024**2
-    return [
-        *checks,
-        Check(
-            name="time_limit", passed=True, expected=f"within {limit:g} s", actual=f"{took:.2f} s"
-        ),
-        Check(
-            name="memory_limit",
-            passed=True,
-            expected=f"{memory} MiB beyond the libraries",
-            actual=f"{peak} MiB with them",
-        ),
-    ]
-
-
-def _end(status: int) -> str:
-    # The kill that clears up comes after the report's end, so it may be what ended an idle child.
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"ended with status {os.waitstatus_to_exitcode(status)}"
+def _has_ended(job: Job) -> bool:
+    """Wait, a moment, for the end of a process whose report has ended, and leave its status."""
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    deadline = time.monotonic() + ENDS_S
+    while os.waitid(os.P_PID, job.pid, look) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 if __name__ == "__main__":

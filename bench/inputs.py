@@ -5,6 +5,7 @@ import json
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION
 
 Pairs = list[tuple[str, bytes]]
+MANY_ROWS = "100,000 rows"
 FLOOR = b'{"input_data":[{"values":[[1.0,0.0,0.0]]}]}'
 
 
@@ -23,7 +24,7 @@ def requests(deployment: str) -> dict[str, tuple[Pairs, bytes | None]]:
         "NaN and Infinity": (named, rows("[NaN,Infinity,0]")),
         "a number beyond a double": (named, rows(f"[1e400,0,{10**400}]")),
         "no rows": (named, rows("")),
-        "100,000 rows": (named, rows(",".join(["[0,0,0]"] * 100_000))),
+        MANY_ROWS: (named, rows(",".join(["[0,0,0]"] * 100_000))),
         "unknown fields": (named, b'{"input_data":[{"fields":["a"],"values":[[1]]}]}'),
         "a string of 900 KB": (named, rows(f'["{"x" * 900_000}",0,0]')),
         "an unknown deployment": ([(DEPLOYMENT_ID, b"nobody")], FLOOR),

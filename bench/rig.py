@@ -38,15 +38,21 @@ def rig() -> Iterator[tuple[Settings, Path]]:
 
 
 @contextlib.contextmanager
-def service(module: str, settings: Settings, folder: Path, **env: str) -> Iterator[None]:
-    """Run one of Baton's services, with more settings ``env``, until the block ends."""
+def service(
+    module: str, settings: Settings, folder: Path, *, wait: bool = True, **env: str
+) -> Iterator[Supervisor]:
+    """Run one of Baton's services, with more settings ``env``, until the block ends.
+
+    ``wait`` until it is ready.
+    """
     variables = [f"{name}={text}" for name, text in env.items()]
     commands = {module: ["env", *variables, sys.executable, "-m", module]}
     supervisor = Supervisor(settings, folder, console.print, commands)
     try:
         supervisor.start()
-        supervisor.wait_until_ready(threading.Event())
-        yield
+        if wait:
+            supervisor.wait_until_ready(threading.Event())
+        yield supervisor
     finally:
         supervisor.stop()
 

@@ -52,7 +52,7 @@ def main() -> None:
 def baton(settings: Settings, folder: Path, estimator: object, frame: pd.DataFrame) -> float:
     """Return requests a second of one scoring agent that finds all of them waiting."""
     with service("worker", settings, folder):
-        deployment = asyncio.run(_deploy(settings, estimator, frame))
+        deployment = asyncio.run(deploy(settings, estimator, frame))
     source = asyncio.run(ends(settings, settings.topics.responses))
     asyncio.run(fill(settings, requests(settings, frame, REQUESTS, deployment)))
     with service("scoring", settings, folder):
@@ -88,7 +88,8 @@ def requests(
         )
 
 
-async def _deploy(settings: Settings, estimator: object, frame: pd.DataFrame) -> str:
+async def deploy(settings: Settings, estimator: object, frame: pd.DataFrame) -> str:
+    """Deploy ``estimator`` in a space of its own; return the deployment ID."""
     manifest = save_model(estimator, frame.head(5), store=Store(settings.store), name="bench")
     async with BatonClient(settings) as client:
         await client.create_space("bench")

@@ -5,11 +5,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from schemas.cloudevents import decode
+from schemas.errors import UndecodableError
 from schemas.events import PREFIX, SUFFIX, EventData
 from transport.admin import ensure_topics
 from transport.reading import partitions_of, read
 from transport.settings import Settings
+
+SEQUENCE_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,18 @@ class AuditEvent:
 
 
 def read_event(record: Any) -> AuditEvent:  # noqa: ANN401 - aiokafka's record
-    """Read the event in a record of the events topic."""
+    """Read the event in a record of the events topic. Raises UndecodableError where it is none."""
     event = decode(record.headers, record.value)
+    sequence = event.attributes.get("sequence", "")
+    if not (sequence.isascii() and sequence.isdigit() and len(sequence) <= SEQUENCE_DIGITS):
+        raise UndecodableError(f"an event has a ce_sequence of digits, not {sequence[:40]!r}")
     name = event.type.removeprefix(PREFIX).removesuffix(SUFFIX)
-    data = EventData.model_validate(event.data)
+    try:
+        data = EventData.model_validate(event.data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "data"
+        raise UndecodableError(f"no event of Baton: {where}: {fault['msg']}") from None
     return AuditEvent(name, event.attributes, data, record.partition, record.offset)
 
 

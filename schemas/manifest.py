@@ -1,8 +1,10 @@
 """The manifest: what is known of a model, and travels with it wherever it is promoted."""
 
+import math
 from collections import Counter
 from enum import StrEnum
-from typing import Annotated, Literal
+from itertools import chain
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
@@ -58,13 +60,9 @@ class InputSchema(_Part):
         return self
 
 
-# JSON has no NaN and no infinity: one that came in as text could be written to the state table and
-# never be read again.
+# JSON has no NaN and no infinity: what takes one in could be written and never read again.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = (
-    StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)] | StrictStr
-)
-ClassLabel = Scalar
+ClassLabel = StrictBool | StrictInt | Annotated[Finite, Field(strict=True)] | StrictStr
 
 
 class OutputSchema(_Part):
@@ -81,18 +79,27 @@ class Framework(_Part):
     version: Annotated[str, Field(min_length=1, max_length=64)]
 
 
+_CELL = frozenset({bool, int, float, str, type(None)})
+
+
 class Sample(_Part):
     """A few rows that the verification predicts on. ``values`` has a list of scalars per row."""
 
     fields: tuple[str, ...]
-    # Scalars: a reader of the state table gives up on JSON that nests deeper than 200.
-    values: Annotated[tuple[tuple[Scalar | None, ...], ...], Field(max_length=1000)]
+    values: Annotated[tuple[tuple[Any, ...], ...], Field(max_length=1000)]
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "Sample":
         for index, row in enumerate(self.values):
             if len(row) != len(self.fields):
                 raise ValueError(f"row {index} has {len(row)} values for {len(self.fields)} fields")
+        # A set of types: one pass in C. Nested lists could be deeper than a record may be read.
+        strangers = set(map(type, chain.from_iterable(self.values))) - _CELL
+        if strangers:
+            kinds = ", ".join(sorted(kind.__name__ for kind in strangers))
+            raise ValueError(f"a value is a boolean, number, string or null, not {kinds}")
+        if any(type(v) is float and not math.isfinite(v) for row in self.values for v in row):
+            raise ValueError("a value is a finite number; what is missing is null")
         return self
 
 

@@ -95,7 +95,7 @@ class Pipeline:
     @property
     def position(self) -> int:
         """The offset of the first request that has no answer yet."""
-        return min(self._unanswered(), default=self._next)
+        return min(self._unanswered() | {self._committed})
 
     async def stop(self) -> None:
         """Stop: what is being fetched or scored is dropped, what is being committed ends first.
@@ -242,7 +242,8 @@ class Pipeline:
 
     async def _commit(self, writes: list[Write]) -> None:
         self.phase = "committing"
-        self._committed = max(self._committed, self._next)
-        where = OffsetAndMetadata(self._committed, owed.encode(self._unanswered()))
+        end = max(self._committed, self._next)
+        where = OffsetAndMetadata(end, owed.encode(self._unanswered()))
         await self._producer.commit(writes, {self.partition: where}, self._group)
+        self._committed = end
         self.last_progress = time.monotonic()

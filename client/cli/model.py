@@ -85,8 +85,7 @@ def save(  # noqa: PLR0913, PLR0917 - an option each
         project_id=project_id,
     )
     goal = output or MODELS / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    goal.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+    _write(goal, manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
     if options.as_json:
         print_json(manifest.model_dump(mode="json", exclude_none=True) | {"manifest": str(goal)})
         return
@@ -97,6 +96,18 @@ def save(  # noqa: PLR0913, PLR0917 - an option each
     for field in manifest.input_schema.fields if manifest.input_schema else ():
         grid.add_row(escape(field.name), field.type, "yes" if field.nullable else "")
     out.print(grid)
+
+
+def _write(goal: Path, text: str) -> None:
+    """Write so that ``goal`` is whole, or what it was: a full disk takes no manifest away."""
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    scratch = goal.with_name(f".{goal.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text)
+        scratch.replace(goal)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise BatonError(f"cannot write the manifest {goal}: {error}") from error
 
 
 def read_rows(path: Path) -> "pd.DataFrame":

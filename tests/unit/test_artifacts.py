@@ -1,6 +1,7 @@
 """Model files: stored, described, loaded and verified."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from artifacts.frames import FieldError, Layout
 from artifacts.hosts import Hosts, Limits
 from artifacts.save import ModelError, save_model, save_model_file
+from artifacts.shown import shown
 from artifacts.store import Store
 from artifacts.verify import Verifier
 from schemas.errors import StoreError
@@ -110,6 +112,11 @@ def test_what_cannot_be_saved_says_why(store, tmp_path):
         save_model(LogisticRegression(), X, store=store, name="m")
     with pytest.raises(ModelError, match="no predict"):
         save_model(object(), X, store=store, name="m")
+    fitted = LogisticRegression().fit(X, Y)
+    with pytest.raises(ModelError, match=r"metrics.auc: .*finite"):
+        save_model(fitted, X, store=store, name="m", metrics={"auc": float("nan")})
+    with pytest.raises(ModelError, match="column 'x0' comes twice"):
+        save_model(fitted, pd.DataFrame(X, columns=["x0", "x0", "x1"]), store=store, name="m")
     (tmp_path / "x").write_bytes(b"no pickle")
     with pytest.raises(ModelError, match="cannot load"):
         save_model_file(tmp_path / "x", pd.DataFrame(X), store=store, name="m")
@@ -139,8 +146,8 @@ def broken(store, tmp_path, thing, **changes):
         (
             Evil("import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)\nos._exit(1)"),
             {},
-            "time_limit",
-            "step load",
+            "load",
+            "status 1",
         ),
         (
             None,
@@ -184,8 +191,25 @@ async def test_a_model_sees_no_secret(store, tmp_path, verifier, monkeypatch):
 async def test_the_verifier_survives_the_death_of_its_process(store, verifier):
     good = save_model(LogisticRegression().fit(X, Y), X, store=store, name="m")
     await verifier.start()
-    os.kill(verifier._zygote.pid, 9)
+    os.kill(verifier._zygote.process.pid, 9)
     assert all(check.passed for check in await verifier.verify(good))
+
+
+SURROGATES = st.text(st.characters(exclude_categories=()), max_size=8)
+SAID = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | SURROGATES | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(SURROGATES, inner) | st.tuples(inner),
+)
+
+
+@given(SAID | st.just(list(range(10**6))) | st.just("x" * 10**6) | st.just(10**5000))
+@example([[[[float("nan")]]], "\ud800", 10**400])
+def test_whatever_a_model_says_can_be_written_and_read_again(value):
+    told = shown(value)
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    assert len(text) < 1024 * 1024
+    assert json.loads(text) == told
+    assert shown(told) == told
 
 
 TYPES = {

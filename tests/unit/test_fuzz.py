@@ -10,20 +10,15 @@ from hypothesis import example, given
 from artifacts.frames import Layout
 from artifacts.host import predict
 from artifacts.infer import as_frame, input_schema
-from schemas.cloudevents import decode
 from schemas.commands import COMMANDS
-from schemas.records import CursorRecord
 from schemas.topics import Topics
 from scoring.codecs.tables import Served
 from scoring.predictor import Predictor
 from scoring.quarantine import Quarantine
 from scoring.resolver import Endpoint
 from scoring.scorer import Scorer
+from tests.fuzz.targets import check_command, check_request
 from tests.unit.models import cases
-from worker.batch import Batch
-from worker.inbox import CommandMessage
-from worker.lifecycle.rules import Rules
-from worker.lifecycle.view import View
 
 # Lone surrogates too: JSON can write them, UTF-8 cannot.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -59,14 +54,6 @@ def commands(draw):
     return headers, draw(st.none() | st.just(value))
 
 
-def a_batch():
-    return Batch(Topics(control=2), Rules({}, roots=("/s",)), 0, View(), 0)
-
-
-def fail(*_, **__):
-    raise AssertionError("a command that nobody foresaw")
-
-
 @given(commands())
 @example(
     (
@@ -75,22 +62,7 @@ def fail(*_, **__):
     )
 )
 def test_every_command_becomes_an_event_or_a_dead_letter(record):
-    headers, value = record
-    batch = a_batch()
-    with pytest.MonkeyPatch.context() as patch:
-        # Whatever comes was foreseen: the last resort is for errors in the rules.
-        patch.setattr("worker.batch.log.exception", fail)
-        batch.add(CommandMessage(0, 7, 1_800_000_000_000, b"k", value, headers))
-    writes = [*batch.writes(CursorRecord(offset=7, sequence=batch.sequence))]
-    assert len([write for write in writes if not write.topic.endswith("state")]) == 1
-    for write in writes:
-        for _, header in write.headers:
-            assert isinstance(header, bytes)
-        if write.topic.endswith("events"):
-            event = decode(write.headers, write.value)
-            assert event.attributes["sequence"] == f"{1:020d}"
-        if write.topic.endswith("dead-letters"):
-            assert write.value == (value or b"")
+    check_command(*record)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +82,7 @@ class OneDeployment:
 
     def __init__(self):
         self.estimator, sample = cases()["binary"]
-        self.schema = input_schema(as_frame(sample))
-        self.layout = Layout(self.schema, as_frame=False)
+        self.layout = Layout(input_schema(as_frame(sample)), as_frame=False)
         self.sha256 = "0" * 64
 
     async def predict(self, build):
@@ -162,6 +133,8 @@ def requests(draw):
 
 @given(st.lists(requests(), min_size=1, max_size=3))
 async def test_every_request_becomes_one_answer_or_one_dead_letter(resolver, batch):
+    for headers, value in batch:
+        check_request(headers, value)
     scorer = Scorer(Topics(), resolver, Predictor(resolver, Quarantine()), revision_wait_s=0.0)
     scored = await scorer.score([Record(headers, value) for headers, value in batch])
     writes = scored.writes + [write for task in scored.late for write in await task]
