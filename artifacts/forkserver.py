@@ -16,14 +16,16 @@ import sklearn.ensemble
 import sklearn.linear_model
 import sklearn.pipeline  # noqa: F401 - same
 
-from artifacts.confinement import confine, kill_group
+from artifacts.confinement import adopt_orphans, confine, kill_group, kill_strays
 from artifacts.host import serve
 from artifacts.wire import FORK, LINE
 
 
 def main() -> None:
     """Serve until the other side is gone."""
+    adopt_orphans()
     orders = socket.socket(fileno=int(sys.argv[1]))
+    running: set[int] = set()
     # What is imported stays shared: the collector would touch, and so copy, all of it.
     gc.collect()
     gc.freeze()
@@ -33,21 +35,25 @@ def main() -> None:
             return
         order, number = line.split()
         if order == FORK:
-            orders.sendall(b"%d\n" % _fork(orders, descriptors[0], int(number)))
+            pid = _fork(descriptors[0], int(number))
+            running.add(pid)
+            orders.sendall(b"%d\n" % pid)
         else:
-            kill_group(int(number))
-            _, status = os.waitpid(int(number), 0)
+            pid = int(number)
+            kill_group(pid)
+            _, status = os.waitpid(pid, 0)
+            running.remove(pid)
+            kill_strays(running)
             orders.sendall(b"%d\n" % status)
 
 
-def _fork(orders: socket.socket, descriptor: int, memory_bytes: int) -> int:
+def _fork(descriptor: int, memory_bytes: int) -> int:
     pid = os.fork()
     if pid:
         os.close(descriptor)
         return pid
     try:
-        orders.close()
-        confine(memory_bytes)
+        confine(descriptor, memory_bytes)
         serve(socket.socket(fileno=descriptor))
     finally:
         # Whatever happened: the loop above is the parent's alone.

@@ -17,11 +17,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from artifacts.frames import Matrix
 from artifacts.load import unpickle, wants_frame
+from artifacts.shown import said
 from artifacts.wire import WireError, pack, receive, send
 
 # Their predict is the argmax of predict_proba (scikit-learn's own code), and costs it twice.
 _ARGMAX = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
-SAID_CHARS = 900
 
 
 def serve(sock: socket.socket) -> None:
@@ -85,11 +85,3 @@ def predict(
     if isinstance(estimator, _ARGMAX):
         return estimator.classes_.take(np.argmax(probabilities, axis=1)), probabilities
     return np.asarray(estimator.predict(matrix)), probabilities
-
-
-def said(error: BaseException) -> str:
-    """Return an exception of a stranger's code as a short text; its ``__str__`` may raise too."""
-    try:
-        return f"{type(error).__name__}: {error}"[:SAID_CHARS]
-    except Exception:  # noqa: BLE001 - it is a stranger's
-        return type(error).__name__[:SAID_CHARS]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from artifacts.confinement import end_of
 from artifacts.shown import shown
 from schemas.checks import VERIFICATION_CHECKS, Check
 
@@ -113,6 +114,4 @@ def _failed(name: str, expected: str, actual: str, hint: str) -> Check:
 def _end(job: Job, status: int) -> str:
     if job.lives_on:
         return "closed its report and went on"
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"ended with status {os.waitstatus_to_exitcode(status)}"
+    return end_of(status)

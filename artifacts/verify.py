@@ -3,19 +3,15 @@
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from artifacts.confinement import clean_environment
 from schemas.checks import Check
 from schemas.manifest import Manifest
 
-# Only what Python needs to run: a model must not read the secrets of its verifier.
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LINE_BYTES = 64 * 1024**2
 STOP_S = 5.0
 
@@ -93,11 +89,6 @@ class _Zygote:
 
     @classmethod
     async def start(cls) -> "_Zygote":
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment |= _ONE_THREAD
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(__file__).parents[1]), *filter(None, sys.path)]
-        )
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -105,7 +96,7 @@ class _Zygote:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=clean_environment(),
             limit=LINE_BYTES,
             # A Ctrl-C at the terminal is for the parent, which then ends it.
             start_new_session=True,

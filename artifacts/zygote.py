@@ -6,22 +6,20 @@ parent: at the end of its input it kills what still runs.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
 import selectors
-import signal
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import pandas as pd  # noqa: F401 - imported before the fork, for the models
 import sklearn.compose
 import sklearn.pipeline  # noqa: F401 - same
 
+from artifacts.confinement import adopt_orphans, confine, kill_group, kill_strays
 from artifacts.inspection import inspect, peak_bytes
 from artifacts.report import REPORT_BYTES, Job, conclusion
 from artifacts.shown import said
@@ -33,16 +31,11 @@ READ = 65536
 # How long a process may take to end once its report has.
 ENDS_S = 0.5
 POLL_S = 0.001
-# A model that starts processes faster than they are killed must not hold the others up.
-ROUNDS = 100
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    # What a model starts and leaves behind becomes a child of this process, which ends it.
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     running: dict[int, Job] = {}
@@ -107,24 +100,15 @@ def _fork(order: dict[str, Any]) -> Job:
 
 def _child(order: dict[str, Any], writer: int) -> None:
     """Verify in this process, write the report to ``writer``, and end."""
-    # Its own group: what the model starts is killed with it.
-    os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
-    # The other jobs' pipes too: their reports are not this model's to read.
-    os.closerange(3, writer)
-    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
 
     def report(**line: Any) -> None:  # noqa: ANN401 - JSON values
         # With the job's id: what else a model writes to every descriptor it finds is passed over.
         os.write(writer, json.dumps({"id": order["id"], **line}).encode() + b"\n")
 
-    # A child that the model leaves behind must not hold the report open.
-    os.register_at_fork(after_in_child=lambda: os.closerange(writer, writer + 1))
-    _limit(order["memory_limit_bytes"], order["time_limit_s"])
+    confine(writer, order["memory_limit_bytes"])
+    seconds = int(order["time_limit_s"])
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds + 1, seconds + 2))
     try:
         store = Store(order["roots"])
         manifest = Manifest.model_validate(order["manifest"])
@@ -137,64 +121,19 @@ def _child(order: dict[str, Any], writer: int) -> None:
     os._exit(0)
 
 
-def _prctl(option: int, value: int) -> None:
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _limit(memory_bytes: int, time_s: float) -> None:
-    # Address space beyond what the imports have mapped already.
-    with contextlib.suppress(OSError, ValueError):
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_bytes,) * 2)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time_s) + 1, int(time_s) + 2))
-
-
-def _kill(job: Job) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(job.pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(job.pid, signal.SIGKILL)
-
-
 def _kill_all(running: dict[int, Job]) -> None:
     for job in running.values():
-        _kill(job)
-    _kill_strays(set())
-
-
-def _kill_strays(running: set[int]) -> None:
-    """Kill what ended jobs have left behind, in process groups of their own too."""
-    for _ in range(ROUNDS):
-        strays = _children() - running
-        if not strays:
-            return
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        # What they had started comes to us in turn.
-        for pid in strays:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def _children() -> set[int]:
-    found: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found.update(map(int, path.read_text().split()))
-    return found
+        kill_group(job.pid)
+    kill_strays(set())
 
 
 def _answer(job: Job, running: set[int]) -> None:
     job.lives_on = not (job.timed_out or _has_ended(job))
     os.close(job.pipe)
     # Its report has ended; whatever it started goes with it.
-    _kill(job)
+    kill_group(job.pid)
     _, status = os.waitpid(job.pid, 0)
-    _kill_strays(running)
+    kill_strays(running)
     checks = [check.model_dump(mode="json") for check in conclusion(job, status)]
     sys.stdout.write(json.dumps({"id": job.id, "checks": checks}) + "\n")
     sys.stdout.flush()
