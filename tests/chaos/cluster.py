@@ -39,10 +39,18 @@ class Member:
                 | {"BATON_READY_FILE": str(self.ready_file), "CHAOS_MOMENT": str(stem)},
             )
 
+    def arm(self) -> None:
+        """Let a variant stop when it comes to its moment (``variants.moment``)."""
+        self.ready_file.with_suffix(".armed").touch()
+
     @property
-    def moment(self) -> Path:
-        """Where a variant tells that it has come to its moment (``variants.moment``)."""
-        return self.ready_file.with_suffix("")
+    def reached(self) -> bool:
+        """Whether it has come to its moment."""
+        return self.ready_file.with_suffix(".reached").exists()
+
+    def go(self) -> None:
+        """Let it go on from its moment."""
+        self.ready_file.with_suffix(".go").touch()
 
     @property
     def status(self) -> int | None:
@@ -113,12 +121,17 @@ class Cluster:
         until(all_serve, "every service serves", lambda: "\n".join(self._tails()))
 
     def stop(self, *names: str) -> None:
-        """End members by SIGTERM: with status 0, and nothing else."""
-        for name in names:
-            self.members[name].popen.terminate()
-        for name in names:
-            member = self.members.pop(name)
-            assert member.popen.wait(STOP_S) == 0, member.tail()
+        """End members by SIGTERM: with status 0, and nothing else. The others are kept running."""
+        leaving = [self.members.pop(name) for name in names]
+        for member in leaving:
+            member.popen.terminate()
+        end = time.monotonic() + STOP_S
+        while time.monotonic() < end and any(member.status is None for member in leaving):
+            self.watch(POLL_S)
+        for member in leaving:
+            if member.status is None:
+                member.kill()
+            assert member.status == 0, member.tail()
 
     def kill_all(self) -> None:
         """Leave nothing behind."""

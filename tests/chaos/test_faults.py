@@ -51,7 +51,9 @@ def test_every_promise_is_kept_whatever_dies(tmp_path, request):
         cluster = Cluster(settings, tmp_path, kafka, seed)
         try:
             under_faults(cluster, faults)
-            asyncio.run(drained(settings))
+            end = time.monotonic() + DRAIN_S
+            while time.monotonic() < end and not asyncio.run(drained(settings, POLL_S)):
+                cluster.watch(POLL_S)
             cluster.stop(*SERVICES)
         finally:
             cluster.kill_all()
@@ -96,18 +98,19 @@ def manifests(settings):
     return {"good": plain[:3], "other": plain[3], "bad": plain[4]}
 
 
-async def drained(settings):
-    """Wait until requests and commands are worked off, or so long that they never will be."""
+async def drained(settings, patience_s):
+    """Wait, at most so long, until requests and commands are worked off; whether they are."""
     servers, topics = settings.bootstrap_servers, settings.topics
     view, probe = StateView(servers, topics.state), new_consumer(servers)
     await view.start()
     await probe.start()
     try:
-        end = time.monotonic() + DRAIN_S
-        while time.monotonic() < end:
-            if await answered(settings, probe) and await applied(topics, view, probe):
-                return
+        end = time.monotonic() + patience_s
+        while not (done := await answered(settings, probe) and await applied(topics, view, probe)):
+            if time.monotonic() > end:
+                break
             await asyncio.sleep(POLL_S)
+        return done
     finally:
         await probe.stop()
         await view.stop()

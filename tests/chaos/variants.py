@@ -5,16 +5,17 @@ Broken on purpose, to show that the checker can fail:
 - ``reads-before-fence``: a worker that reads its state before it fences its predecessor
 - ``ignores-cursor``: a worker that starts at the first command whatever the cursor says
 - ``seeks-before-fence``: an agent that reads the committed offset before its producer is started
-- ``no-fence``: an agent that does not ask for the high watermarks, and whose view lags
+- ``lags-without-fence``: an agent that does not ask for the high watermarks, and whose view lags
 - ``answers-outside``: an agent whose answers are written before, and outside, the transaction
 
-Right, but with a moment that a test can stretch (``moment``) or that kills:
+Right, but with a moment that a test can stretch (``moment``):
 
-- ``waits-after-fence``: fences, waits, then reads what its predecessor left (worker, agent)
-- ``waits-before-commit``: waits with a batch in hand (worker, agent)
-- ``waits-in-transaction``: waits between the last append and the commit (worker, agent)
+- ``waits-after-fence``: fences, waits, then reads what its predecessor left
+- ``commits-late-and-dies``: waits with a batch in hand, tries to commit it, and kills itself
+- ``waits-in-transaction``: waits between the last append and the commit
 - ``lags``: an agent whose view of the state lags, and which asks for the high watermarks
-- ``dies-in-transaction``: kills itself between the last append and the commit (worker, agent)
+
+And ``dies-in-transaction``, a fault: kills itself between the last append and the commit.
 """
 
 import asyncio
@@ -39,20 +40,21 @@ from worker.owner import PartitionOwner
 POLL_S = 0.01
 # Nobody forgets a variant in its moment: it goes on by itself.
 LONGEST_S = 60.0
-LAG_S = 1.0
+LAG_S = 2.0
 # The transaction that it dies in: not the first, so that its predecessor's work is done.
 FATAL = 3
 
 
-async def moment() -> None:
-    """Tell that the moment has come and wait for leave to go on, where a test has armed it."""
+async def moment() -> bool:
+    """Tell that the moment has come and wait for leave to go on; False where no test armed it."""
     path = Path(os.environ["CHAOS_MOMENT"])
     if not path.with_suffix(".armed").exists():
-        return
+        return False
     path.with_suffix(".reached").touch()
     async with asyncio.timeout(LONGEST_S):
-        while not path.with_suffix(".go").exists():
+        while not path.with_suffix(".go").exists():  # noqa: ASYNC110 - the test is no coroutine of ours
             await asyncio.sleep(POLL_S)
+    return True
 
 
 def reads_before_fence() -> None:
@@ -110,13 +112,18 @@ def waits_after_fence() -> None:
     FencedProducer.start = fenced
 
 
-def waits_before_commit() -> None:
-    """Wait with a batch in hand."""
+def commits_late_and_dies() -> None:
+    """Wait with a batch in hand, then try to commit it: the last thing it does."""
     commit = FencedProducer.commit
 
     async def late(producer: FencedProducer, *what: Any, **more: Any) -> None:
-        await moment()
-        await commit(producer, *what, **more)
+        waited = await moment()
+        try:
+            await commit(producer, *what, **more)
+        finally:
+            # At once: nothing may come between the commit and the end, least of all a rebalance.
+            if waited:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     FencedProducer.commit = late
 
@@ -149,7 +156,7 @@ def lags() -> None:
     StateView._follow = late
 
 
-def no_fence() -> None:
+def lags_without_fence() -> None:
     """Lag, and take the view for the state all the same."""
     lags()
 
@@ -196,10 +203,10 @@ VARIANTS: dict[str, Callable[[], None]] = {
         reads_before_fence,
         ignores_cursor,
         seeks_before_fence,
-        no_fence,
+        lags_without_fence,
         answers_outside,
         waits_after_fence,
-        waits_before_commit,
+        commits_late_and_dies,
         waits_in_transaction,
         lags,
         dies_in_transaction,
