@@ -62,18 +62,20 @@ class Asker:
     async def ask(self, deployment: str, partition: int, kind: str = "good") -> Any:
         """Send a request and return its answer's body; None where the broker refused it."""
         self._number += 1
-        id = None if kind == "garbage" else f"{self._book.client}-{self._run}-{self._number}"
+        request_id = (
+            None if kind == "garbage" else f"{self._book.client}-{self._run}-{self._number}"
+        )
         named = f"no-{self._number}" if kind == "stranger" else deployment
-        answer = self.waiting[id or ""] = asyncio.get_running_loop().create_future()
+        answer = self.waiting[request_id or ""] = asyncio.get_running_loop().create_future()
         expect = EXPECT.get(kind, USUAL)
         # Noted before it is sent: what is known by now must be in the answer.
         self._book.note(
-            "ask", id=id, deployment=named, partition=partition, kind=kind, expect=expect
+            "ask", id=request_id, deployment=named, partition=partition, kind=kind, expect=expect
         )
-        if not await self._stored(id, named, partition, kind):
-            self.waiting.pop(id or "", None)
+        if not await self._stored(request_id, named, partition, kind):
+            self.waiting.pop(request_id or "", None)
             return None
-        return await answer if id is not None else None
+        return await answer if request_id is not None else None
 
     async def _stored(self, id: str | None, deployment: str, partition: int, kind: str) -> bool:
         headers = [("deployment-id", deployment.encode())]
@@ -134,14 +136,14 @@ class Asker:
 
     async def _read(self) -> None:
         async for record in follow(self._settings, self._settings.topics.responses):
-            id = (dict(record.headers).get("request-id") or b"").decode()
-            if (waiting := self.waiting.pop(id, None)) is None:
+            request_id = (dict(record.headers).get("request-id") or b"").decode()
+            if (waiting := self.waiting.pop(request_id, None)) is None:
                 continue
             body = json.loads(record.value)
             place = body["request"]
             self._book.note(
                 "answer",
-                id=id,
+                id=request_id,
                 partition=place["partition"],
                 offset=place["offset"],
                 deployment=body.get("deployment_id"),

@@ -20,12 +20,11 @@ from tests.chaos.verdict import Breach
 
 def register_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
     """Yield what breaks the promise of the current asset."""
-    asks = {note["id"]: note for note in notes if note.what == "ask"}
     received: dict[str, Note] = {}
     for note in notes:
         if note.what == "answer":
             received.setdefault(note["id"], note)
-    yield from _stale(notes, log, asks, received)
+    yield from _stale(notes, log, received)
     wrote = _writes(log)
     invoked = first_invocations(notes)
     for answer in log.answers:
@@ -56,9 +55,7 @@ def _writes(log: Log) -> dict[tuple[str, int], Event]:
     return found
 
 
-def _stale(
-    notes: Sequence[Note], log: Log, asks: dict[str, Note], received: dict[str, Note]
-) -> Iterator[Breach]:
+def _stale(notes: Sequence[Note], log: Log, received: dict[str, Note]) -> Iterator[Breach]:
     """Walk the times: what was shown raises the floor, what is sent notes the floor it met."""
     answers: dict[str, list[Answer]] = defaultdict(list)
     for answer in log.answers:

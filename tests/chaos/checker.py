@@ -1,7 +1,7 @@
-"""The history checker: from what clients noted and what the topics hold, whether Baton kept its word.
+"""The history checker: whether Baton kept its word, from clients' notes and the topics alone.
 
-Pure. Each promise is a module of its own: ``check_commands``, ``check_requests``, ``check_register``
-and ``check_state``.
+Pure. Each promise is a module of its own: ``check_commands``, ``check_requests``,
+``check_register`` and ``check_state``.
 """
 
 from collections import Counter

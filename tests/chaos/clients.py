@@ -1,8 +1,8 @@
 """``python -m tests.chaos.clients KIND SEED NUMBER FOLDER``: a client that notes what it does.
 
-KIND is ``commands``, ``requests``, ``audit`` or ``offsets``; FOLDER holds ``world.json`` (manifests)
-and gets the notes. The settings are ``BATON_*`` variables. SIGTERM ends it once what it has under
-way has ended, or a minute later.
+KIND is ``commands``, ``requests``, ``audit`` or ``offsets``; FOLDER holds ``world.json`` (the
+manifests) and gets the notes. The settings are ``BATON_*`` variables. SIGTERM ends it once what it
+has under way has ended, or a minute later.
 """
 
 import asyncio

@@ -25,6 +25,7 @@ OUTCOME_S = 60.0
 # A deployment is deleted only where enough others are left to be asked.
 LIVE = 4
 DAY_MS = 24 * 60 * 60 * 1000
+SKEWS = (-400 * DAY_MS, -3 * DAY_MS, 30 * DAY_MS, 4000 * DAY_MS)
 KINDS = {
     "replace": 32,
     "rollback": 10,
@@ -79,17 +80,17 @@ class Commander:
     ) -> tuple[str, dict[str, Any]] | None:
         """Publish a command and return its final event's name and data; None where none came."""
         self._number += 1
-        id = id or f"c{self._number}"
-        outcome = self.world.outcome(self.source, id)
-        if not await self.publish(name, data, id, astray=astray, skew_ms=skew_ms):
+        command_id = id or f"c{self._number}"
+        outcome = self.world.outcome(self.source, command_id)
+        if not await self.publish(name, data, command_id, astray=astray, skew_ms=skew_ms):
             return None
         try:
             async with asyncio.timeout(OUTCOME_S):
                 event, told = await outcome
         except TimeoutError:
-            self._book.note("no-outcome", source=self.source, id=id)
+            self._book.note("no-outcome", source=self.source, id=command_id)
             return None
-        self._book.note("outcome", source=self.source, id=id, event=event)
+        self._book.note("outcome", source=self.source, id=command_id, event=event)
         return event, told
 
     async def publish(
@@ -177,50 +178,42 @@ class Commander:
             await asyncio.sleep(rng.uniform(*PAUSE_S))
 
     async def _one(self, kind: str, about: Deployment, rng: random.Random) -> None:
-        space, number = about.space, about.space.removeprefix("s")
+        number = about.space.removeprefix("s")
         others = [a for n in range(GOOD) if (a := f"a{number}-{n}") != about.asset]
-        named = {"space_id": space, "deployment_id": about.id}
+        named = {"space_id": about.space, "deployment_id": about.id}
         good = named | {"asset_id": rng.choice(others), "reason": "accuracy"}
-        match kind:
-            case "replace":
-                await self.send("replace-asset", good)
-            case "rollback":
-                await self.send("rollback-deployment", named)
-            case "same":
-                await self.send("replace-asset", named | {"asset_id": about.asset})
-            case "conflict":
-                wrong = {"expected_revision": about.revision + 7}
-                await self.send("replace-asset", good | wrong)
-            case "stranger":
-                await self.send("replace-asset", good | {"space_id": f"nowhere-{rng.random()}"})
-            case "mismatch":
-                await self.send("replace-asset", named | {"asset_id": f"other{number}"})
-            case "corrupt":
-                await self.send("replace-asset", named | {"asset_id": f"bad{number}"})
-            case "trial":
-                await self.send("replace-asset", good | {"dry_run": True})
-            case "typo":
-                await self.send("replace-asset", good | {"resaon": "a typo"})
-            case "repeat":
-                await self._repeat(good, rng)
-            case "misplaced":
-                await self.send("replace-asset", good, astray=True)
-            case "garbage":
-                noise = rng.randbytes(rng.randrange(40)) + b"\xff"
-                await self.garbage(rng.randrange(self._topic.partitions), noise)
-            case "clock":
-                skew_ms = rng.choice([-400, -3, 30, 4000]) * DAY_MS
-                await self.send("replace-asset", good, skew_ms=skew_ms)
-            case "delete" if len(self.world.live) > LIVE:
-                await self.send("delete-deployment", named)
-            case "create":
-                await self.create(space, others[0])
+        replaces = {
+            "replace": good,
+            "same": named | {"asset_id": about.asset},
+            "conflict": good | {"expected_revision": about.revision + 7},
+            "stranger": good | {"space_id": f"nowhere-{rng.random()}"},
+            "mismatch": named | {"asset_id": f"other{number}"},
+            "corrupt": named | {"asset_id": f"bad{number}"},
+            "trial": good | {"dry_run": True},
+            "typo": good | {"resaon": "a typo"},
+            "misplaced": good,
+            "clock": good,
+        }
+        if kind in replaces:
+            skew_ms = rng.choice(SKEWS) if kind == "clock" else 0
+            astray = kind == "misplaced"
+            await self.send("replace-asset", replaces[kind], astray=astray, skew_ms=skew_ms)
+        elif kind == "rollback":
+            await self.send("rollback-deployment", named)
+        elif kind == "repeat":
+            await self._repeat(good, rng)
+        elif kind == "garbage":
+            await self.garbage(rng.randrange(self._topic.partitions), rng.randbytes(30) + b"\xff")
+        elif kind == "create":
+            await self.create(about.space, others[0])
+        elif len(self.world.live) > LIVE:
+            await self.send("delete-deployment", named)
 
     async def _repeat(self, data: dict[str, Any], rng: random.Random) -> None:
         """The same command twice, the second time with another body every other time."""
         self._number += 1
-        id, body = f"c{self._number}", dict(data)
-        await self.send("replace-asset", data, id=id)
+        command_id, body = f"c{self._number}", dict(data)
+        await self.send("replace-asset", data, id=command_id)
         if rng.random() < 0.5:
             body["comment"] = "another body"
-        await self.publish("replace-asset", body, id, astray=rng.random() < 0.3)
+        await self.publish("replace-asset", body, command_id, astray=rng.random() < 0.3)

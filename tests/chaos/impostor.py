@@ -13,7 +13,6 @@ import sys
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.topics import Topic
 from transport.settings import Settings
 
 FORGED = [
@@ -33,15 +32,18 @@ async def main(module: str, partition: int) -> None:
     """Write half of a transaction and die."""
     settings = Settings.from_env(os.environ)
     topics = settings.topics
-    forged: list[tuple[Topic, bytes, dict[str, object]]] = [
-        (topics.events, b"forged", {"space_id": "forged", "name": "forged"}),
-        (topics.state, b"space/forged", {"space_id": "forged", "name": "forged"}),
-    ]
+    space: dict[str, object] = {"space_id": "forged", "name": "forged"}
+    forged = [(topics.events, b"forged", space), (topics.state, b"space/forged", space)]
     identity = f"{settings.app}-{topics.commands.name}-{partition}"
     if module == "scoring":
         identity = f"{settings.app}-scoring-{topics.requests.name}-{partition}"
         place = {"partition": partition, "offset": 0}
-        answer = {"id": "forged", "deployment_id": "forged", "revision": 1, "request": place}
+        answer: dict[str, object] = {
+            "id": "forged",
+            "deployment_id": "forged",
+            "revision": 1,
+            "request": place,
+        }
         forged = [(topics.responses, b"forged", answer)]
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap_servers,

@@ -138,7 +138,7 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Log:
-    """What all topics hold at the end, each partition's records in their order, and the group's offsets."""
+    """What all topics hold, each partition's records in order, and the scoring group's offsets."""
 
     commands: list[Command] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The checker can fail: each variant broken on purpose is caught, and the right code is not.
 
-Both run the same schedule side by side; what is meant to overlap waits for it (``variants.moment``),
-so no schedule depends on luck.
+Both run the same schedule side by side; what is meant to overlap waits for it
+(``variants.moment``), so no schedule depends on luck.
 """
 
 import asyncio

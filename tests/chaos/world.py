@@ -1,8 +1,7 @@
-"""What a client knows of the world: the events, followed from their beginning through any outage."""
+"""What a client knows of the world: the events, followed from their first through any outage."""
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -84,8 +83,3 @@ class World:
         elif announced(name, data) == DELETED:
             self.live.pop(data["deployment_id"], None)
             self.gone.append(data["deployment_id"])
-
-
-def as_json(body: dict[str, Any]) -> bytes:
-    """Return ``body`` as a producer writes it."""
-    return json.dumps(body).encode()

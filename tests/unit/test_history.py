@@ -1,4 +1,6 @@
-"""The history checker on made-up histories: a clean one, and one for each way to break a promise."""
+"""The history checker on made-up histories: a clean one, and one for each broken promise."""
+
+# ruff: noqa: ARG001 - a break changes the notes, the log or both
 
 import json
 from dataclasses import replace
@@ -71,12 +73,12 @@ ONE, TWO, GONE = 35, 55, 75
 def clean():
     """Six commands, one stray, one unreadable; four requests, one of them unreadable."""
     log, notes = Log(), []
-    for offset, (id, name, caused) in enumerate(STORY):
-        log.commands.append(Command(0, offset, SOURCE, id, name))
-        notes += published(id, 10 * offset, offset)
+    for offset, (name, kind, caused) in enumerate(STORY):
+        log.commands.append(Command(0, offset, SOURCE, name, kind))
+        notes += published(name, 10 * offset, offset)
         for event, data in caused:
             number = len(log.events)
-            log.events.append(Event(0, number, number + 1, event, SOURCE, id, data))
+            log.events.append(Event(0, number, number + 1, event, SOURCE, name, data))
     for event, when in ((log.events[3], ONE), (log.events[6], TWO), (log.events[7], GONE)):
         value = DELETED if event.name == "deployment-deleted" else event.data["revision"]
         place = {"partition": 0, "sequence": event.sequence, "event": event.name}
@@ -128,14 +130,15 @@ def asked(id, when, offset, value):
 
 
 def state_of(log):
-    command = {id: f"command/{command_key(SOURCE, id)}" for id in (*(s[0] for s in STORY), "stray")}
+    names = [*(name for name, *_ in STORY), "stray"]
+    command = {name: f"command/{command_key(SOURCE, name)}" for name in names}
     outcomes = {"same": "same_asset", "stray": "deployment_not_found"}
     held = [
         ("space/s", {"name": "s"}),
         ("cursor", {"offset": 0, "sequence": 1}),
         ("asset/one", {"deleted": False, "manifest": {}}),
         ("deployment/d", {"status": "deleted", "revision": 2, "asset": None, "pending": None}),
-        *((key, {"outcome": outcomes.get(id, "done")}) for id, key in command.items()),
+        *((key, {"outcome": outcomes.get(name, "done")}) for name, key in command.items()),
         ("cursor", {"offset": 6, "sequence": len(log.events)}),
     ]
     records = [StateRecord(0, number, key, value) for number, (key, value) in enumerate(held)]
