@@ -5,7 +5,7 @@ READY := .venv/.ready
 MINUTES ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint chaos bench lock clean
+.PHONY: help setup demo test unit lint chaos variants bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(READY) ## Check style, types and the arrows between packages
 
 chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a run; MINUTES=1)
 	@$(BIN)/python -m pytest tests/chaos/test_faults.py -s $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
+variants: $(READY) ## Show that the history checker catches what is broken on purpose
+	@$(BIN)/python -m pytest tests/chaos/test_variants.py
 
 bench: $(READY) ## Measure requests and commands a second, and latency
 	@$(BIN)/python -m bench.scoring

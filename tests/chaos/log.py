@@ -61,6 +61,13 @@ class Command:
         """The identity: where it is decided, source and id."""
         return (self.home, self.source or "", self.id or "")
 
+    def __str__(self) -> str:
+        told = "unreadable" if self.id is None else f"{self.name} {self.source} {self.id}"
+        stray = (
+            "" if self.partition == self.home or self.id is None else f"  at home on {self.home}"
+        )
+        return f"commands-{self.partition}@{self.offset}  {told}{stray}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -112,6 +119,9 @@ class Request:
     offset: int
     id: str | None = None
 
+    def __str__(self) -> str:
+        return f"requests-{self.partition}@{self.offset}  {self.id or 'unreadable'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -126,6 +136,11 @@ class Answer:
     asset: str | None = None
     code: str = ""
 
+    def __str__(self) -> str:
+        what = self.code or f"revision {self.value}, asset {self.asset}"
+        to = f"requests-{self.to[0]}@{self.to[1]}"
+        return f"responses-{self.partition}@{self.offset}  {self.id} to {to}  {self.deployment}: {what}"
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -134,6 +149,9 @@ class DeadLetter:
     offset: int
     topic: str
     of: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"dead-letters@{self.offset}  of {self.topic}-{self.of[0]}@{self.of[1]}"
 
 
 @dataclass(slots=True)

@@ -10,23 +10,18 @@ import random
 import time
 
 import pytest
-from aiokafka import TopicPartition
 
-from artifacts.save import save_model
-from artifacts.store import Store
-from schemas.records import CursorRecord
 from tests.chaos.checker import check
 from tests.chaos.cluster import Cluster
+from tests.chaos.ending import drained
 from tests.chaos.faults import strike
-from tests.chaos.log import committed_offsets, read_log
+from tests.chaos.log import read_log
+from tests.chaos.models import manifests
 from tests.chaos.notes import read_notes
 from tests.chaos.schedule import CLIENTS, SERVICES, schedule
 from tests.support import new_settings
-from tests.unit.models import cases
 from transport.admin import ensure_topics
 from transport.embedded import EmbeddedKafka
-from transport.reading import new_consumer, partitions_of
-from transport.state_view import StateView
 
 pytestmark = [pytest.mark.chaos, pytest.mark.broker]
 
@@ -79,62 +74,3 @@ def under_faults(cluster, faults):
     cluster.stop(*(name for name in CLIENTS if not name.startswith("audit")))
     cluster.stop("audit-1", "audit-2", "offsets-1")
     print(f"  everything runs and the clients are done at {time.monotonic() - begun:.1f} s")
-
-
-def manifests(settings):
-    """Three models of one kind, one with another schema, and one whose file is not what it says."""
-    estimator, sample = cases()["binary"]
-    store = Store(settings.store)
-    good = [
-        save_model(estimator.set_params(C=c), sample, store=store, name=f"good {c}")
-        for c in (1.0, 2.0, 3.0)
-    ]
-    other, rows = cases()["mixed"]
-    others = save_model(other, rows, store=store, name="other")
-    bad = good[0].model_copy(update={"name": "bad", "sha256": "0" * 64})
-    plain = [
-        manifest.model_dump(mode="json", exclude_none=True) for manifest in (*good, others, bad)
-    ]
-    return {"good": plain[:3], "other": plain[3], "bad": plain[4]}
-
-
-async def drained(settings, patience_s):
-    """Wait, at most so long, until requests and commands are worked off; whether they are."""
-    servers, topics = settings.bootstrap_servers, settings.topics
-    view, probe = StateView(servers, topics.state), new_consumer(servers)
-    await view.start()
-    await probe.start()
-    try:
-        end = time.monotonic() + patience_s
-        while not (done := await answered(settings, probe) and await applied(topics, view, probe)):
-            if time.monotonic() > end:
-                break
-            await asyncio.sleep(POLL_S)
-        return done
-    finally:
-        await probe.stop()
-        await view.stop()
-
-
-async def answered(settings, probe):
-    ends = await probe.end_offsets(partitions_of(settings.topics.requests))
-    committed = await committed_offsets(settings, f"{settings.app}-scoring")
-    return all(committed.get(where.partition, 0) >= end for where, end in ends.items())
-
-
-async def applied(topics, view, probe):
-    """Nothing is pending, and each cursor stands at the last command."""
-    await view.catch_up()
-    if any(b'"pending":{' in value or b'"trial":{' in value for _, value in view.items()):
-        return False
-    ends = await probe.end_offsets(partitions_of(topics.commands))
-    for where, end in ends.items():
-        cursor = view.cursors.get(where.partition)
-        last = -1 if cursor is None else CursorRecord.model_validate_json(cursor).offset
-        probe.assign([where])
-        probe.seek(TopicPartition(*where), last + 1)
-        # Markers of transactions may lie behind the last command.
-        while await probe.position(where) < end:
-            if any((await probe.getmany(where, timeout_ms=200)).values()):
-                return False
-    return True

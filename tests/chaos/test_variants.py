@@ -15,15 +15,17 @@ from tests.chaos.asking import Asker
 from tests.chaos.checker import check
 from tests.chaos.cluster import Member
 from tests.chaos.commanding import Commander
+from tests.chaos.ending import drained
 from tests.chaos.log import read_log
+from tests.chaos.models import manifests
 from tests.chaos.notes import Notebook
-from tests.chaos.test_faults import DRAIN_S, drained, manifests
 from tests.support import eventually, new_settings
 from transport.admin import ensure_topics
 
 pytestmark = [pytest.mark.chaos, pytest.mark.broker]
 
 REPLACES = 5
+DRAIN_S = 60.0
 
 
 class Stage:
