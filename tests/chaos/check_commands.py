@@ -158,10 +158,10 @@ def _in_order(log: Log) -> Iterator[Breach]:
         before: tuple[Command, Event] | None = None
         met = set()
         for event in events:
-            command = place.get(event.key)
-            if command is None or event.key in met or event.key in late:
+            if event.key not in place or event.key in met or event.key in late:
                 continue
             met.add(event.key)
+            command = place[event.key]
             if before is not None and command.offset < before[0].offset:
                 says = f"{command.id} came before {before[0].id} and was applied after it"
                 yield Breach("commands-out-of-order", says, (command, *before, event))

@@ -31,15 +31,15 @@ def register_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
         if answer.value is None or answer.value <= NOT_READY or answer.deployment is None:
             continue
         event = wrote.get((answer.deployment, answer.value))
-        note = received.get(answer.id)
+        seen = received.get(answer.id)
         if event is None:
             says = f"{answer.id} shows {_name(answer.value)}, which no event announces"
             yield Breach("answer-from-the-future", says, (answer,))
             continue
-        command = invoked.get(event.key)
-        if note is not None and command is not None and note.at < command.at:
+        begun = invoked.get(event.key)
+        if seen is not None and begun is not None and seen.at < begun.at:
             says = f"{answer.id} shows {_name(answer.value)} before its command was published"
-            yield Breach("answer-from-the-future", says, (note, command, event))
+            yield Breach("answer-from-the-future", says, (seen, begun, event))
         if answer.value != DELETED and answer.asset != event.data["after"]["asset_id"]:
             says = f"{answer.id} names asset {answer.asset} for {_name(answer.value)}"
             yield Breach("answer-of-another-asset", says, (event, answer))

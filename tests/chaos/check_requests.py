@@ -26,14 +26,14 @@ def request_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
             says = f"{request.id or where} has {len(found)} answers"
             yield Breach("request-answered-twice", says, (ask, request, *found))
     for where, found in answers.items():
-        request = there.get(where)
+        asked = there.get(where)
         for answer in found:
-            if request is None or request.id != answer.id:
+            if asked is None or asked.id != answer.id:
                 says = f"{answer.id} is answered, and is not what lies at {where}"
-                yield Breach("answer-without-request", says, (request, answer))
+                yield Breach("answer-without-request", says, (asked, answer))
             elif answer.partition != where[0]:
                 says = f"{answer.id} was asked on {where[0]} and answered on {answer.partition}"
-                yield Breach("answer-on-another-partition", says, (request, answer))
+                yield Breach("answer-on-another-partition", says, (asked, answer))
             elif answer.id in asks and answer.code not in asks[answer.id]["expect"]:
                 says = f"{answer.id} is answered by {answer.code or 'no error'}"
                 yield Breach("unexpected-answer", says, (asks[answer.id], answer))

@@ -73,4 +73,5 @@ async def _offsets(settings: Settings, book: Notebook, stop: asyncio.Event) -> N
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(main(*sys.argv[1:4], Path(sys.argv[4])))
+    _, what, seed_of_run, which, where = sys.argv
+    asyncio.run(main(what, seed_of_run, which, Path(where)))

@@ -182,7 +182,7 @@ class Commander:
         others = [a for n in range(GOOD) if (a := f"a{number}-{n}") != about.asset]
         named = {"space_id": about.space, "deployment_id": about.id}
         good = named | {"asset_id": rng.choice(others), "reason": "accuracy"}
-        replaces = {
+        replaces: dict[str, dict[str, Any]] = {
             "replace": good,
             "same": named | {"asset_id": about.asset},
             "conflict": good | {"expected_revision": about.revision + 7},

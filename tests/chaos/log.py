@@ -138,8 +138,8 @@ class Answer:
 
     def __str__(self) -> str:
         what = self.code or f"revision {self.value}, asset {self.asset}"
-        to = f"requests-{self.to[0]}@{self.to[1]}"
-        return f"responses-{self.partition}@{self.offset}  {self.id} to {to}  {self.deployment}: {what}"
+        to = f"requests-{self.to[0]}@{self.to[1]} on {self.deployment}"
+        return f"responses-{self.partition}@{self.offset}  {self.id} to {to}: {what}"
 
 
 @dataclass(frozen=True, slots=True)

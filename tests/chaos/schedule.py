@@ -48,7 +48,9 @@ class Fault:
 def schedule(seed: int, minutes: float) -> list[Fault]:
     """Return the faults of ``seed`` that fit into ``minutes``, at least one; each kind in turn."""
     rng = random.Random(seed)
-    left, faults, deck = 60 * minutes, [], []
+    left = 60 * minutes
+    faults: list[Fault] = []
+    deck: list[tuple[str, tuple[str, ...], float]] = []
     while True:
         deck = deck or rng.sample(KINDS, len(KINDS))
         kind, victims, cost = deck.pop()

@@ -65,8 +65,9 @@ class World:
                 self._book.note("seen", **place, event=event.name, **shows)
                 self._learn(event.name, data)
             key = (event.attributes["causationsource"], event.command_id)
-            if event.name in FINAL and (waiting := self._waiting.pop(key, None)) is not None:
-                waiting.cancelled() or waiting.set_result((event.name, data))
+            waiting = self._waiting.pop(key, None) if event.name in FINAL else None
+            if waiting is not None and not waiting.done():
+                waiting.set_result((event.name, data))
 
     def outcome(self, source: str, command_id: str) -> "asyncio.Future[Any]":
         """Return what will have the command's final event: its name and data."""
