@@ -165,12 +165,14 @@ async def worker_is_followed(on, *variant):
 
 async def replaces_are_seen(on, variant):
     """Requests are sent the moment that the event of a replace is seen."""
-    await asyncio.gather(on.ready(on.start("worker")), on.ready(on.start(variant, "scoring")))
+    await on.ready(on.start("worker"))
     send, good = on.commander.send, manifests(on.settings)["good"]
     await on.space("s")
     for asset, manifest in zip("ab", good, strict=False):
         await send("promote-asset", {"space_id": "s", "asset_id": asset, "manifest": manifest})
     deployment = await on.commander.create("s", "a")
+    # Now, so that its view begins with revision 1.
+    await on.ready(on.start(variant, "scoring"))
     for turn in range(REPLACES):
         named = {"space_id": "s", "deployment_id": deployment}
         await send("replace-asset", named | {"asset_id": "ba"[turn % 2]})
