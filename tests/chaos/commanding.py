@@ -18,8 +18,8 @@ from transport.settings import Settings
 
 SPACES = 3
 GOOD = 3
-LANES = 2
-PAUSE_S = (0.02, 0.25)
+LANES = 3
+PAUSE_S = (0.0, 0.2)
 # An outage of the broker lasts half a minute, and then others wait as well.
 OUTCOME_S = 60.0
 # A deployment is deleted only where enough others are left to be asked.

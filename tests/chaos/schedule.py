@@ -60,7 +60,9 @@ def schedule(seed: int, minutes: float) -> list[Fault]:
             faults.append(fault)
             left -= fault.cost_s
         elif left < min(cost for *_, cost in KINDS) + 2:
-            return faults
+            # An agent whose ids were stolen notices after a minute, or when the group changes: by
+            # then another fault has changed it.
+            return sorted(faults, key=lambda fault: fault.kind != "impostor")
 
 
 def _seconds(kind: str, rng: random.Random) -> float:
