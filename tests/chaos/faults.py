@@ -79,6 +79,7 @@ def _die_in_transaction(cluster: Cluster, fault: Fault) -> None:
     while member.status is None and time.monotonic() < end:
         time.sleep(0.1)
     if member.status is None:
+        print("      it had no transaction to die in")
         member.kill()
 
 
