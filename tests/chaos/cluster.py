@@ -18,6 +18,8 @@ from transport.settings import Settings
 
 POLL_S = 0.1
 STOP_S = 90.0
+# Two seconds where nothing else runs; on a machine that others load as well it may be a minute.
+MEND_S = 180.0
 # Stopped, killed by this harness, or ended by itself because it could not go on safely.
 RIGHT_ENDS = {0, 70, -signal.SIGKILL}
 
@@ -113,12 +115,12 @@ class Cluster:
 
     def mend(self) -> None:
         """Start again what has ended, until all serve."""
-
-        def all_serve() -> bool:
-            self._restart_the_dead()
-            return all(self.members[name].ready for name in SERVICES)
-
-        until(all_serve, "every service serves", lambda: "\n".join(self._tails()))
+        end = time.monotonic() + MEND_S
+        while not all(self.members[name].ready for name in SERVICES):
+            waits = [self.members[name] for name in SERVICES if not self.members[name].ready]
+            told = "\n".join(member.tail() for member in waits)
+            assert time.monotonic() < end, f"not ready after {MEND_S:.0f} s:\n{told}"
+            self.watch(POLL_S)
 
     def stop(self, *names: str) -> None:
         """End members by SIGTERM: with status 0, and nothing else. The others are kept running."""
@@ -132,6 +134,10 @@ class Cluster:
             if member.status is None:
                 member.kill()
             assert member.status == 0, member.tail()
+
+    def tails(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(member.tail() for member in self.members.values())
 
     def kill_all(self) -> None:
         """Leave nothing behind."""
@@ -155,6 +161,3 @@ class Cluster:
                 member.check()
                 self.ended_by_themselves += member.status == 70
                 self.start(name)
-
-    def _tails(self) -> list[str]:
-        return [member.tail() for member in self.members.values() if not member.ready]

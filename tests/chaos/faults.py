@@ -8,11 +8,11 @@ import sys
 import time
 
 from client.supervisor import child_environment
-from tests.chaos.cluster import Cluster
+from tests.chaos.cluster import POLL_S, Cluster
 from tests.chaos.schedule import Fault
 
 # How long a variant that is to die in a transaction is waited for: it may own no partition.
-DEATH_S = 25.0
+DEATH_S = 15.0
 STAY_S = 4.0
 
 
@@ -77,7 +77,9 @@ def _die_in_transaction(cluster: Cluster, fault: Fault) -> None:
     member = cluster.start(fault.victim, "dies-in-transaction")
     end = time.monotonic() + DEATH_S
     while member.status is None and time.monotonic() < end:
-        time.sleep(0.1)
+        # Those who start slowly have the time that the others have to serve.
+        end = end if member.ready else time.monotonic() + DEATH_S
+        time.sleep(POLL_S)
     if member.status is None:
         print("      it had no transaction to die in")
         member.kill()

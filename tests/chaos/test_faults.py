@@ -19,7 +19,7 @@ from tests.chaos.log import read_log
 from tests.chaos.models import manifests
 from tests.chaos.notes import read_notes
 from tests.chaos.schedule import CLIENTS, SERVICES, schedule
-from tests.support import new_settings
+from tests.support import new_settings, until
 from transport.admin import ensure_topics
 from transport.embedded import EmbeddedKafka
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.broker]
 DRAIN_S = 100.0
 POLL_S = 0.3
 # What runs before the first fault, so that there is something to strike.
-WARM_UP_S = 6.0
+WARM_UP_S = 3.0
 
 
 def test_every_promise_is_kept_whatever_dies(tmp_path, request):
@@ -61,6 +61,11 @@ def test_every_promise_is_kept_whatever_dies(tmp_path, request):
     assert min(verdict.counts[what] for what in ("revisions", "rejected", "answers", "errors")) > 0
 
 
+def answers_seen(cluster):
+    notes = read_notes(cluster.folder.glob("requests-*.notes"))
+    return {note.client for note in notes if note.what == "answer"} == {"requests-1", "requests-2"}
+
+
 def under_faults(cluster, faults):
     begun = time.monotonic()
     for name in SERVICES:
@@ -68,6 +73,7 @@ def under_faults(cluster, faults):
     cluster.mend()
     for name in (*CLIENTS, "offsets-1"):
         cluster.start(name)
+    until(lambda: answers_seen(cluster), "the clients are answered", cluster.tails)
     cluster.watch(WARM_UP_S)
     for number, fault in enumerate(faults, start=1):
         print(f"  {number:2}  at {time.monotonic() - begun:5.1f} s {fault.kind} {fault.victim}")
