@@ -8,7 +8,7 @@ import sys
 import time
 
 from client.supervisor import child_environment
-from tests.chaos.cluster import POLL_S, Cluster
+from tests.chaos.cluster import MEND_S, POLL_S, Cluster
 from tests.chaos.schedule import Fault
 
 # How long a variant that is to die in a transaction is waited for: it may own no partition.
@@ -75,9 +75,10 @@ def _storm(cluster: Cluster, fault: Fault) -> None:
 def _die_in_transaction(cluster: Cluster, fault: Fault) -> None:
     cluster.members[fault.victim].kill()
     member = cluster.start(fault.victim, "dies-in-transaction")
-    end = time.monotonic() + DEATH_S
-    while member.status is None and time.monotonic() < end:
-        # Those who start slowly have the time that the others have to serve.
+    last = time.monotonic() + MEND_S
+    end = last
+    while member.status is None and time.monotonic() < min(end, last):
+        # Counted from when it serves: on a busy machine that may take long.
         end = end if member.ready else time.monotonic() + DEATH_S
         time.sleep(POLL_S)
     if member.status is None:
