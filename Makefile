@@ -2,12 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SEED ?= 1
 MINUTES ?= 1
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint fuzz chaos bench hostile backlog soak lock clean
+.PHONY: help setup demo test unit lint fuzz chaos variants bench hostile backlog soak lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +39,11 @@ lint: $(READY) ## Check style, types and the arrows between packages
 fuzz: $(READY) ## Fuzz every decoder, guided by coverage (SECONDS=60 each)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
-chaos: $(READY) ## Kill workers and agents under load (SEED=1 MINUTES=1)
-	@$(BIN)/python -m pytest tests/chaos -s --seed $(SEED) --minutes $(MINUTES)
+chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a run; MINUTES=1)
+	@$(BIN)/python -m pytest tests/chaos/test_faults.py -s $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
+variants: $(READY) ## Show that the history checker catches what is broken on purpose
+	@$(BIN)/python -m pytest tests/chaos/test_variants.py
 
 bench: $(READY) ## Measure requests and commands a second, and latency
 	@$(BIN)/python -m bench.scoring

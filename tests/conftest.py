@@ -21,7 +21,7 @@ IMAGE = "apache/kafka:4.3.1"
 
 def pytest_addoption(parser):
     chaos = parser.getgroup("chaos")
-    chaos.addoption("--seed", type=int, default=1, help="Repeats a run of the chaos tests.")
+    chaos.addoption("--seed", type=int, help="Repeats a run of the chaos tests; else a fresh one.")
     chaos.addoption("--minutes", type=float, default=1.0, help="How long faults are made.")
 
 

@@ -1,0 +1,76 @@
+"""Which faults strike, in which order: a pure function of the seed and the minutes."""
+
+import random
+from dataclasses import dataclass
+
+SERVICES = ("worker-1", "worker-2", "scoring-1", "scoring-2")
+CLIENTS = ("commands-1", "commands-2", "requests-1", "requests-2", "audit-1", "audit-2")
+BROKER = "broker"
+
+# What may be struck, and about how long it takes until everything runs again, in seconds.
+KINDS: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    ("kill", SERVICES, 6),
+    ("kill", SERVICES, 6),
+    ("kill", CLIENTS, 3),
+    ("kill-twice", SERVICES, 8),
+    ("zombie", SERVICES[:2], 18),
+    ("zombie", SERVICES[2:], 18),
+    ("kill-broker", (BROKER,), 12),
+    ("pause-broker", (BROKER,), 28),
+    ("storm", ("everyone",), 26),
+    ("die-in-transaction", SERVICES[:2], 14),
+    ("die-in-transaction", SERVICES[2:], 14),
+    ("impostor", SERVICES[:2], 10),
+    ("impostor", SERVICES[2:], 10),
+)
+# Longer than the groups wait for a member: what wakes must find itself fenced.
+ZOMBIE_S = (11.0, 14.0)
+# Longer than a transaction may last.
+PAUSE_S = 20.0
+STORM_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. ``seconds`` is how long it lasts, ``after_s`` how long it is quiet before it."""
+
+    kind: str
+    victim: str
+    after_s: float
+    seconds: float
+    cost_s: float
+
+    def __str__(self) -> str:
+        lasts = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"after {self.after_s:.1f} s {self.kind} {self.victim}{lasts}"
+
+
+def schedule(seed: int, minutes: float) -> list[Fault]:
+    """Return the faults of ``seed`` that fit into ``minutes``, at least one; each kind in turn."""
+    rng = random.Random(seed)
+    left = 60 * minutes
+    faults: list[Fault] = []
+    deck: list[tuple[str, tuple[str, ...], float]] = []
+    while True:
+        deck = deck or rng.sample(KINDS, len(KINDS))
+        kind, victims, cost = deck.pop()
+        quiet = rng.uniform(0, 2)
+        fault = Fault(kind, rng.choice(victims), quiet, _seconds(kind, rng), cost + quiet)
+        if fault.cost_s <= left or not faults:
+            faults.append(fault)
+            left -= fault.cost_s
+        elif left < min(cost for *_, cost in KINDS) + 2:
+            # An agent whose ids were stolen notices after a minute, or when the group changes: by
+            # then another fault has changed it.
+            return sorted(faults, key=lambda fault: fault.kind != "impostor")
+
+
+def _seconds(kind: str, rng: random.Random) -> float:
+    match kind:
+        case "zombie":
+            return rng.uniform(*ZOMBIE_S)
+        case "pause-broker":
+            return PAUSE_S
+        case "storm":
+            return STORM_S
+    return 0.0
