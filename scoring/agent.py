@@ -33,6 +33,9 @@ REVOKE_TIMEOUT_S = 9.0
 # Requests waiting and none answered for so long, beyond what a model may take: a fresh process
 # would do better (seen once).
 STALLED_S = 60.0
+# Who is fenced by a rebalance hears of it within a session's timeout; after that, something else
+# has taken its transactional id.
+FENCED_S = 12.0
 # Models that are loading or ending, beside those in the cache.
 SPARE = 8
 WATCH_S = 5.0
@@ -149,7 +152,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             )
 
     async def _watched(self) -> None:
-        """End the process when requests wait and nothing is answered."""
+        """End the process when requests wait and nothing is answered, or nothing ever would be."""
         while True:
             await asyncio.sleep(WATCH_S)
             pipelines = list(self._pipelines.values())
@@ -157,12 +160,21 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             try:
                 ends = await self._probe.end_offsets([pipe.partition for pipe in pipelines])
-            except KafkaError:
+            except (KafkaError, OSError, TimeoutError):
                 continue  # the broker is away: then waiting is right
+            now = time.monotonic()
             for pipeline in pipelines:
-                if ends[pipeline.partition] <= pipeline.position and not pipeline.fenced:
-                    pipeline.last_progress = time.monotonic()
-                elif time.monotonic() - pipeline.last_progress > self._stalled_s:
+                if pipeline.fenced_at is not None:
+                    if now - pipeline.fenced_at > FENCED_S:
+                        self._on_failure(
+                            AgentError(
+                                f"fenced on {pipeline.partition}, which the group gives to this "
+                                "agent: does another process use the same BATON_APP?"
+                            )
+                        )
+                elif ends[pipeline.partition] <= pipeline.position:
+                    pipeline.last_progress = now
+                elif now - pipeline.last_progress > self._stalled_s:
                     self._on_failure(
                         AgentError(f"{pipeline.partition} stands still with requests waiting")
                     )

@@ -86,7 +86,8 @@ class Pipeline:
         self._fetching: asyncio.Task[Sequence[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
-        self.fenced = False
+        # When it found itself fenced (time.monotonic), None while it is not.
+        self.fenced_at: float | None = None
         # What it is at: told where it takes too long.
         self.phase = "starting its producer"
         self.last_progress = time.monotonic()
@@ -126,8 +127,8 @@ class Pipeline:
                 await self._producer.stop()
         except ProducerFenced:
             # Another agent owns the partition: it goes on from what was committed. If the group
-            # thinks otherwise, the agent's watchdog sees a partition without a pipeline.
-            self.fenced = True
+            # thinks otherwise, the agent's watch sees a fenced pipeline that stays.
+            self.fenced_at = time.monotonic()
             log.warning("fenced on %s: another agent has taken over", self.partition)
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must not go on
             self._on_failure(error)

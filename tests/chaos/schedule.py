@@ -60,8 +60,8 @@ def schedule(seed: int, minutes: float) -> list[Fault]:
             faults.append(fault)
             left -= fault.cost_s
         elif left < min(cost for *_, cost in KINDS) + 2:
-            # An agent whose ids were stolen notices after a minute, or when the group changes: by
-            # then another fault has changed it.
+            # An agent whose ids were stolen notices after 15 s, or when the group changes: by then
+            # another fault has changed it.
             return sorted(faults, key=lambda fault: fault.kind != "impostor")
 
 

@@ -153,7 +153,7 @@ async def test_a_batch_of_an_agent_that_was_replaced_meanwhile_is_not_answered_t
     two.echoes[0].go.set()
 
     async def fenced():
-        return first.fenced
+        return first.fenced_at is not None
 
     await eventually(fenced, "the first agent finds itself fenced")
     assert await two.answers() == list(range(10))
