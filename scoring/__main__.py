@@ -5,14 +5,15 @@ import gc
 import logging
 import os
 import signal
-import sys
+
+from aiokafka.errors import KafkaError
 
 from schemas.errors import BatonError
 from scoring.agent import Agent
 from scoring.settings import ScoringSettings
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
-from transport.ending import EXIT_CONFIG, stop_in_time
+from transport.ending import end_at_start, stop_in_time
 from transport.header_names import read_any_header_name
 from transport.logs import configure
 from transport.watch import check_committed, watch_topics
@@ -30,9 +31,8 @@ def main() -> None:
     read_any_header_name()
     try:
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
-    except (BatonError, TimeoutError) as error:
-        sys.stderr.write(f"baton scoring: {error}\n")
-        sys.exit(EXIT_CONFIG)
+    except (BatonError, KafkaError, OSError) as error:
+        end_at_start("scoring", error)
 
 
 async def run(settings: ScoringSettings) -> None:

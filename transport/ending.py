@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from schemas.errors import TopicError
+from schemas.errors import SettingsError, StoreError, TopicError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,16 @@ def end_process(name: str, error: BaseException) -> NoReturn:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
+
+
+def end_at_start(name: str, error: Exception) -> NoReturn:
+    """End the process ``name``, which cannot start: one line, and status 78 for what is set wrong.
+
+    Anything else, a broker that is away or went away meanwhile, is status 70: to be tried again.
+    """
+    sys.stderr.write(f"baton {name}: {error or repr(error)}\n")
+    wrong = isinstance(error, SettingsError | TopicError | StoreError)
+    sys.exit(EXIT_CONFIG if wrong else EXIT_FAILED)
 
 
 def end_on_signal() -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-import sys
+
+from aiokafka.errors import KafkaError
 
 from schemas.errors import BatonError
 from transport.admin import wait_for_broker
-from transport.ending import EXIT_CONFIG, end_on_signal
+from transport.ending import end_at_start, end_on_signal
 from transport.header_names import read_any_header_name
 from transport.logs import configure
 from worker.app import build_app, prepare
@@ -25,9 +26,8 @@ def main() -> None:
         end_on_signal()
         read_any_header_name()
         topic_ids = asyncio.run(_prepared(settings))
-    except (BatonError, TimeoutError) as error:
-        sys.stderr.write(f"baton worker: {error}\n")
-        sys.exit(EXIT_CONFIG)
+    except (BatonError, KafkaError, OSError) as error:
+        end_at_start("worker", error)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     app = build_app(settings, topic_ids)
