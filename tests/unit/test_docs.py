@@ -47,3 +47,12 @@ def test_links_lead_somewhere():
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text()
+TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\btest_\w+", RELIABILITY))))
+def test_every_test_that_is_named_exists(name):
+    assert f"def {name}(" in TESTS or list((ROOT / "tests").rglob(f"{name}.py"))
