@@ -71,7 +71,8 @@ class Process:
         if "out_of_memory" in answer:
             raise self.died("ran out of memory", known=True)
         if "error" in answer:
-            raise ModelRaisedError(str(answer["error"]))
+            # A stranger's text: half of a surrogate pair could not be passed on.
+            raise ModelRaisedError(str(answer["error"]).encode(errors="replace").decode())
         self.answered += 1
         return answer, content
 

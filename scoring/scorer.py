@@ -7,26 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import orjson
 
 from schemas.errors import UndecodableError
-from schemas.scoring import ASSET_ID, DEPLOYMENT_ID, REQUEST_ID, REVISION, STATUS, ScoringCode
-from schemas.times import rfc3339
-from schemas.topics import LARGE_BYTES, Topics, dead_letter_headers
+from schemas.scoring import ScoringCode
+from schemas.topics import Topics
 from scoring.codecs.request import Record, Request, decode
-from scoring.codecs.tables import Prediction, Served
-from scoring.errors import ScoringError, invalid
+from scoring.errors import ScoringError
 from scoring.predictor import Predictor
+from scoring.replies import Replies, served_headers
 from scoring.resolver import Endpoint, Resolver
 from transport.transactions import Write
 
 log = logging.getLogger(__name__)
-
-# Room for the answer's headers and the batch around it.
-MAX_ANSWER_BYTES = LARGE_BYTES - 64 * 1024
-
 
 # A group of requests that takes longer is answered later, and the others now.
 PATIENCE_S = 0.2
@@ -68,8 +60,7 @@ class Scorer:
     def __init__(
         self, topics: Topics, resolver: Resolver, predictor: Predictor, *, revision_wait_s: float
     ) -> None:
-        self._responses = topics.responses.name
-        self._dead_letters = topics.dead_letters.name
+        self._replies = Replies(topics)
         self._resolver = resolver
         self._predictor = predictor
         self._revision_wait_s = revision_wait_s
@@ -142,7 +133,7 @@ class Scorer:
                 continue
             name, awaited = request.deployment_id, request.min_revision or 0
             if request.error is not None or name is None:
-                writes.append(self._refuse(request, request.error))
+                writes.append(self._replies.refuse(request, request.error))
             elif awaited <= self._resolver.revision(name):
                 groups.setdefault((name, 0), []).append(request)
             else:
@@ -158,11 +149,13 @@ class Scorer:
         try:
             return decode(record)
         except UndecodableError as error:
-            writes.append(self._dead_letter(record, str(error)))
+            writes.append(self._replies.dead_letter(record, str(error)))
         except Exception as error:
             # A record that our own code cannot read must not end every agent that tries.
             log.exception("unreadable request %s:%d", record.partition, record.offset)
-            writes.append(self._dead_letter(record, f"cannot be read: {type(error).__name__}"))
+            writes.append(
+                self._replies.dead_letter(record, f"cannot be read: {type(error).__name__}")
+            )
         return None
 
     async def _score_group(self, name: str, awaited: int, group: list[Request]) -> Answers:
@@ -172,14 +165,14 @@ class Scorer:
         try:
             return await self._scored(self._resolver.resolve(name), group)
         except ScoringError as error:
-            return [self._refuse(request, error) for request in group]
+            return [self._replies.refuse(request, error) for request in group]
         except Exception as error:
             # A request that our own code stumbles over must not end every agent that tries it.
             log.exception("requests for deployment %s cannot be scored", name)
             told = ScoringError(
                 ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
             )
-            return [self._refuse(request, told) for request in group]
+            return [self._replies.refuse(request, told) for request in group]
 
     async def _scored(self, endpoint: Endpoint, group: list[Request]) -> Answers:
         served = endpoint.served
@@ -191,99 +184,24 @@ class Scorer:
             if untimely is None:
                 due.append(request)
             else:
-                writes.append(self._refuse(request, untimely, served))
+                writes.append(self._replies.refuse(request, untimely, served))
         if not due:
             return writes
         results = await self._predictor.predict(
             endpoint.manifest, [request.tables for request in due]
         )
         # The same for every answer of the group.
-        headers = _headers(served)
+        headers = served_headers(served)
         for request, result in zip(due, results, strict=True):
             if isinstance(result, ScoringError):
-                writes.append(self._refuse(request, result, served))
+                writes.append(self._replies.refuse(request, result, served))
             elif len(request.record.value or b"") > BULK_BYTES:
                 writes.append(
-                    await asyncio.to_thread(self._answer, request, served, result, headers)
+                    await asyncio.to_thread(self._replies.answer, request, served, result, headers)
                 )
             else:
-                writes.append(self._answer(request, served, result, headers))
+                writes.append(self._replies.answer(request, served, result, headers))
         return writes
-
-    def _answer(
-        self,
-        request: Request,
-        served: Served,
-        result: list[Prediction],
-        headers: tuple[tuple[str, bytes], ...],
-    ) -> Write:
-        record = request.record
-        place = {"partition": record.partition, "offset": record.offset}
-        body = request.codec.encode(served, request.request_id, result, place)
-        try:
-            value = orjson.dumps(body)
-        except TypeError as error:
-            message = f"the model's answer is no JSON: {error}"
-            failed = ScoringError(ScoringCode.MODEL_ERROR, message)
-            return self._refuse(request, failed, served)
-        if len(value) > MAX_ANSWER_BYTES:
-            message = (
-                f"the answer has {len(value)} bytes, at most {MAX_ANSWER_BYTES}: send fewer rows"
-            )
-            return self._refuse(request, invalid(message), served)
-        return Write(
-            self._responses,
-            record.partition,
-            record.key,
-            value,
-            ((REQUEST_ID, request.request_id.encode()), *headers),
-        )
-
-    def _refuse(
-        self, request: Request, error: ScoringError | None, served: Served | None = None
-    ) -> Write:
-        error = error or invalid("the request cannot be read")
-        record = request.record
-        fault: dict[str, Any] = {"code": error.reason, "message": error.message}
-        if error.field is not None:
-            fault["field"] = error.field
-        body: dict[str, Any] = {
-            "id": request.request_id,
-            "deployment_id": request.deployment_id,
-            "error": fault,
-            "request": {"partition": record.partition, "offset": record.offset},
-        }
-        headers = [(REQUEST_ID, request.request_id.encode()), (STATUS, b"error")]
-        if request.deployment_id is not None:
-            headers.append((DEPLOYMENT_ID, request.deployment_id.encode(errors="replace")))
-        if served is not None:
-            body |= {"asset_id": served.asset_id, "revision": served.revision}
-            headers += [
-                (ASSET_ID, served.asset_id.encode()),
-                (REVISION, str(served.revision).encode()),
-            ]
-        return Write(self._responses, record.partition, record.key, orjson.dumps(body), headers)
-
-    def _dead_letter(self, record: Record, reason: str) -> Write:
-        where = dead_letter_headers(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            at=rfc3339(time.time_ns() // 1_000_000),
-            reason=reason,
-        )
-        sent = [(name, value or b"") for name, value in record.headers]
-        value = b"" if record.value is None else record.value
-        return Write(self._dead_letters, 0, record.key, value, [*sent, *where])
-
-
-def _headers(served: Served) -> tuple[tuple[str, bytes], ...]:
-    return (
-        (DEPLOYMENT_ID, served.deployment_id.encode()),
-        (ASSET_ID, served.asset_id.encode()),
-        (REVISION, str(served.revision).encode()),
-        (STATUS, b"ok"),
-    )
 
 
 def _untimely(request: Request, revision: int, now_ms: int) -> ScoringError | None:
