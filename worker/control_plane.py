@@ -51,8 +51,8 @@ class ControlPlane:
         return [held.owner for held in self._owned.values()]
 
     async def ready(self) -> None:
-        """Wait until an owner stands for every assigned partition."""
-        await asyncio.gather(*(asyncio.shield(held.built) for held in self._owned.values()))
+        """Wait until an owner stands for every assigned partition, whatever waits there for it."""
+        await asyncio.gather(*(owner.stands.wait() for owner in self.owners()))
 
     async def apply(self, messages: Sequence[CommandMessage]) -> None:
         """Apply a batch of commands of any partitions, each partition's part in one transaction.

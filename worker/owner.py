@@ -66,8 +66,8 @@ class PartitionOwner:
         # One transaction at a time; also what a revocation waits for.
         self._lock = asyncio.Lock()
         self._closed = False
-        # Whether it has read the state and applies commands.
-        self.standing = False
+        # Set once it has read the state and applies commands, or was given up.
+        self.stands = asyncio.Event()
         self._verifications: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -87,7 +87,7 @@ class PartitionOwner:
         await check_continuity(servers, self._topics, self.partition, self._cursor)
         for work in self._view.pending_work():
             self._verify_later(work)
-        self.standing = True
+        self.stands.set()
         log.info(
             "owner stands partition=%d offset=%d sequence=%d records=%d",
             self.partition,
@@ -112,6 +112,7 @@ class PartitionOwner:
     def abandon(self) -> None:
         """Apply nothing from now on."""
         self._closed = True
+        self.stands.set()
 
     async def apply(self, messages: Sequence[CommandMessage]) -> None:
         """Apply ``messages`` (of this partition, in order): one transaction, more of large ones."""

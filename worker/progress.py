@@ -52,7 +52,7 @@ async def watch_progress(
         while True:
             await asyncio.sleep(WATCH_S)
             now = time.monotonic()
-            standing = [owner for owner in owners() if owner.standing]
+            standing = [owner for owner in owners() if owner.stands.is_set()]
             since = {owner: _unmoved(owner, since, now) for owner in standing}
             try:
                 for owner, (offset, began) in since.items():
