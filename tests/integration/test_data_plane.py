@@ -235,3 +235,13 @@ async def test_a_stream_gives_each_answer_once(stack):
     answers = [answer.request_id async for answer in stack.scoring.stream(requests)]
     assert sorted(answers) == sorted(f"s{n}" for n in range(3000))
     assert stack.scoring.repeated == 0
+
+
+async def test_thirty_thousand_requests_asked_at_once_are_all_answered(stack):
+    """Whoever asks faster than is answered waits in line: the client must not choke on the line."""
+    _, deployment, _ = await stack.deployed("binary")
+    fields = [f"x{n}" for n in range(3)]
+    answers = await asyncio.gather(
+        *(stack.scoring.score(deployment, [[1.0, 0.0, 0.0]], fields=fields) for _ in range(30_000))
+    )
+    assert len({answer.request_id for answer in answers}) == 30_000
