@@ -29,7 +29,8 @@ from transport.reading import read
 from transport.settings import Settings
 from transport.transactions import Write, size
 
-BROKER_TIMEOUT_S = 10.0
+# A broker that was killed needs so long to come back on a busy machine.
+BROKER_TIMEOUT_S = 30.0
 OUTCOME_TIMEOUT_S = 120.0
 
 OnProgress = Callable[[AuditEvent], None]
@@ -65,7 +66,7 @@ class BatonClient(StateReader):
 
     async def __aenter__(self) -> Self:
         servers = self._settings.bootstrap_servers
-        await wait_for_broker(servers, BROKER_TIMEOUT_S)
+        await wait_for_broker(servers, min(BROKER_TIMEOUT_S, self._timeout_s))
         await ensure_topics(servers, self._topics)
         self._producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
         await self._producer.start()

@@ -22,7 +22,8 @@ from schemas.topics import partition_for
 from transport.admin import ensure_topics, wait_for_broker
 from transport.settings import Settings
 
-BROKER_TIMEOUT_S = 10.0
+# A broker that was killed needs so long to come back on a busy machine.
+BROKER_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 30.0
 IN_FLIGHT = 1000
 # Of requests that go to the broker together.
@@ -73,18 +74,20 @@ class ScoringClient:
     ) -> None:
         self._settings = settings or Settings.from_env(os.environ)
         self._topics = self._settings.topics
+        # Put together at each look: here once.
+        self._requests = self._topics.requests
         self._timeout_s = timeout_s
         self._tail: Tail[ScoreResult] = Tail(self._settings, self._topics.responses, self._take)
         self._turn = itertools.count()
         # One at a time into a partition's batch, first come first served: aiokafka wakes all who
         # wait for a full one, to let few of them in. With ten thousand it does nothing else.
-        self._doors = [asyncio.Lock() for _ in range(self._topics.requests.partitions)]
+        self._doors = [asyncio.Lock() for _ in range(self._requests.partitions)]
         # Answers beyond a request's first: none, but after a crash with at-least-once delivery.
         self.repeated = 0
 
     async def __aenter__(self) -> Self:
         servers = self._settings.bootstrap_servers
-        await wait_for_broker(servers, BROKER_TIMEOUT_S)
+        await wait_for_broker(servers, min(BROKER_TIMEOUT_S, self._timeout_s))
         await ensure_topics(servers, self._topics)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=servers,
@@ -142,7 +145,7 @@ class ScoringClient:
                     partition = self._partition(request.key)
                     async with self._doors[partition]:
                         sent = await self._producer.send(
-                            self._topics.requests.name,
+                            self._requests.name,
                             value,
                             key=request.key,
                             partition=partition,
@@ -176,7 +179,7 @@ class ScoringClient:
                 yield _settled(task)
 
     def _partition(self, key: bytes | None) -> int:
-        count = self._topics.requests.partitions
+        count = self._requests.partitions
         return next(self._turn) % count if key is None else partition_for(key, count)
 
     def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
