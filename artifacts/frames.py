@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -73,14 +72,24 @@ class Layout:
         self._real = all(field.type in one_type for field in schema.fields)
         numeric = all(field.type in _DTYPES for field in schema.fields)
         self._dtype: type = np.float64 if numeric else np.object_
-        self.plan = lru_cache(PLANS)(self._plan)
+        # Not functools.lru_cache: with a method it makes a cycle, and a layout that is no longer
+        # needed would wait for the cycle collector, which an agent runs seldom.
+        self._plans: dict[tuple[str, ...] | None, Plan] = {}
 
-    def _plan(self, names: tuple[str, ...] | None) -> Plan:
+    def plan(self, names: tuple[str, ...] | None) -> Plan:
         """Match the columns ``names`` to the schema; None: they are in its order.
 
         Extra columns are ignored, absent nullable ones are null. Raises FieldError for an absent
         required field and for a name that comes twice.
         """
+        found = self._plans.get(names)
+        if found is None:
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            found = self._plans[names] = self._match(names)
+        return found
+
+    def _match(self, names: tuple[str, ...] | None) -> Plan:
         width = len(self._fields)
         if names is None:
             return Plan(tuple(range(width)), width, whole=True)

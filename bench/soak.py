@@ -32,6 +32,8 @@ from transport.settings import Settings
 
 RATE = 500
 FEATURES = 30
+# On a machine that stalls for a while, fewer are sent: a line of 70,000 would be all it measures.
+IN_FLIGHT = 1000
 REPLACE_S = 2.0
 SAMPLE_S = 5.0
 SHOW_S = 30.0
@@ -87,7 +89,15 @@ async def soak(settings: Settings, sampler: Sampler, seconds: float) -> Run:
     async with BatonClient(settings) as baton, ScoringClient(settings) as client:
         assets = await _ring(settings, baton, rows)
         made = await baton.create_deployment("soak", assets[0], "soak")
-        traffic = Traffic(client, made.deployment_id, fields, rows.tolist(), RATE, floor=1)
+        traffic = Traffic(
+            client,
+            made.deployment_id,
+            fields,
+            rows.tolist(),
+            RATE,
+            floor=1,
+            max_in_flight=IN_FLIGHT,
+        )
         run = Run(traffic)
         traffic.start()
         with sampler:

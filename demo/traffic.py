@@ -32,7 +32,10 @@ class Sent:
 
 @dataclass(slots=True)
 class Traffic:
-    """A client that sends ``rate`` requests a second to one deployment until it is stopped."""
+    """A client that sends ``rate`` requests a second to one deployment until it is stopped.
+
+    With ``max_in_flight`` answers under way it waits, and sends fewer.
+    """
 
     client: ScoringClient
     deployment_id: str
@@ -40,6 +43,7 @@ class Traffic:
     rows: Sequence[Sequence[Any]]
     rate: int
     floor: int
+    max_in_flight: int | None = None
     ledger: dict[str, Sent] = field(default_factory=dict)
     answered: int = 0
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -90,6 +94,9 @@ class Traffic:
             # In bunches: the event loop's clock is coarser than the rate.
             if due > time.monotonic():
                 await asyncio.sleep(max(TICK_S, due - time.monotonic()))
+            while self.max_in_flight is not None and len(self._running) >= self.max_in_flight:
+                await asyncio.sleep(TICK_S)
+                begun += TICK_S
             task = asyncio.create_task(self._one(f"{run}-{number}", number))
             self._running.add(task)
             task.add_done_callback(self._running.discard)

@@ -382,6 +382,7 @@ async def test_a_flood_to_unknown_spaces_is_answered_and_keeps_no_one_waiting(pl
             yield Write(plane.topic.name, home, space.encode(), value, headers)
 
     await fill(plane.settings, flood())
+
     async def answered():
         # In its turn in the partition, while the flood is worked off.
         await asyncio.gather(plane.bystander(0), plane.bystander(1))
