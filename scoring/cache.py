@@ -46,7 +46,7 @@ class ModelCache:
         Raises ScoringError: asset_unavailable, or model_error while it is in quarantine.
         """
         self._quarantine.refuse(manifest.sha256)
-        key = _key(manifest)
+        key = model_key(manifest)
         model = self._models.get(key)
         if model is not None and model.alive:
             self._models.move_to_end(key)
@@ -64,7 +64,7 @@ class ModelCache:
 
     def prefetch(self, manifest: Manifest) -> None:
         """Begin to load a model that will be needed soon."""
-        key = _key(manifest)
+        key = model_key(manifest)
         if key not in self._models and key not in self._loading:
             task = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -102,6 +102,7 @@ class ModelCache:
             closing.add_done_callback(self._closing.discard)
 
 
-def _key(manifest: Manifest) -> str:
+def model_key(manifest: Manifest) -> str:
+    """Return what tells loaded models apart."""
     # The same file may stand in two manifests, with other field types.
     return f"{manifest.sha256}:{hash(manifest.input_schema)}"

@@ -13,7 +13,7 @@ from artifacts.processes import ModelDiedError, ModelGoneError, ModelOverdueErro
 from artifacts.wire import Column
 from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
-from scoring.cache import ModelCache
+from scoring.cache import ModelCache, model_key
 from scoring.codecs.tables import Prediction, Table
 from scoring.errors import ScoringError, mismatch
 from scoring.quarantine import Quarantine
@@ -25,12 +25,23 @@ Result = list[Prediction] | ScoringError
 
 
 class _Slice(NamedTuple):
-    """Rows of one table of one request: their numbers, how they match the schema, the rows."""
+    """Rows of one table of one request: where their answer goes, how they match the schema."""
 
+    results: "_Results"
     number: int
     table: int
     plan: Plan
     rows: Sequence[list[Any]]
+
+    @property
+    def failed(self) -> bool:
+        """Whether its request has an error already, and so needs nothing more."""
+        return isinstance(self.results.all[self.number], ScoringError)
+
+    def fail(self, error: ScoringError) -> None:
+        """Give its request the error, if it has none yet."""
+        if not self.failed:
+            self.results.all[self.number] = error
 
 
 class _Results:
@@ -40,13 +51,8 @@ class _Results:
         self.all: list[Result] = [[Prediction([], None) for _ in tables] for tables in requests]
 
     def fail(self, number: int, error: ScoringError) -> None:
-        """Give a request its error: that of its first slice to fail."""
-        if not self.failed(number):
-            self.all[number] = error
-
-    def failed(self, number: int) -> bool:
-        """Whether a request has an error already, and so needs nothing more."""
-        return isinstance(self.all[number], ScoringError)
+        """Give a request its error."""
+        self.all[number] = error
 
     def add(self, part: _Slice, labels: list[Any], shares: list[Any] | None) -> None:
         """Add the predictions of one slice."""
@@ -61,12 +67,27 @@ class _Results:
             )
 
 
+class _Line:
+    """Who waits for one model: all of them are asked about together, once it is free."""
+
+    def __init__(self) -> None:
+        self.slices: list[_Slice] = []
+        self.waiting: list[asyncio.Future[None]] = []
+
+
 class Predictor:
-    """Predicts with models that run in processes of their own."""
+    """Predicts with models that run in processes of their own.
+
+    What comes while a model is busy is one call to it afterwards, from whatever partition and
+    batch: a call has a price of its own, and a model that is slow needs it least.
+    """
 
     def __init__(self, cache: ModelCache, quarantine: Quarantine) -> None:
         self._cache = cache
         self._quarantine = quarantine
+        # By model file and schema: those that are being worked off.
+        self._lines: dict[str, _Line] = {}
+        self._working: set[asyncio.Task[None]] = set()
 
     async def predict(self, manifest: Manifest, requests: Sequence[list[Table]]) -> list[Result]:
         """Return for each request a prediction for each of its tables, or its error."""
@@ -75,62 +96,101 @@ class Predictor:
         except ScoringError as error:
             return [error] * len(requests)
         results = _Results(requests)
-        for piece in _pieces(_sliced(model, requests, results)):
-            await self._fill(manifest, piece, results)
+        slices = list(_sliced(model, requests, results))
+        if sum(len(part.rows) for part in slices) > ROWS_AT_ONCE:
+            # Calls enough of its own; those in the line take turns with them.
+            for piece in _pieces(slices):
+                await self._fill(manifest, piece)
+        else:
+            await self._stand_in_line(manifest, slices)
         return results.all
 
+    async def _stand_in_line(self, manifest: Manifest, slices: list[_Slice]) -> None:
+        key = model_key(manifest)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line()
+            work = asyncio.create_task(self._work_off(manifest, key, line))
+            self._working.add(work)
+            work.add_done_callback(self._working.discard)
+        line.slices += slices
+        done = asyncio.get_running_loop().create_future()
+        line.waiting.append(done)
+        await done
+
+    async def _work_off(self, manifest: Manifest, key: str, line: _Line) -> None:
+        """Ask for all who stand in line, again and again until nobody does."""
+        waiting: list[asyncio.Future[None]] = []
+        try:
+            while line.waiting:
+                slices, line.slices = line.slices, []
+                waiting, line.waiting = line.waiting, []
+                for piece in _pieces(slices):
+                    await self._fill(manifest, piece)
+                _let_go(waiting, None)
+        except Exception as error:  # noqa: BLE001 - told to whoever stands in line
+            _let_go([*waiting, *line.waiting], error)
+        finally:
+            del self._lines[key]
+
     async def _fill(
-        self, manifest: Manifest, parts: list[_Slice], results: _Results, *, again: bool = False
+        self, manifest: Manifest, parts: Sequence[_Slice], *, again: bool = False
     ) -> None:
         """Fill in the results of ``parts``. Where they fail together, each half is tried alone."""
-        parts = [part for part in parts if not results.failed(part.number)]
+        parts = [part for part in parts if not part.failed]
         if not parts:
             return
         try:
             model = await self._cache.get(manifest)
-            await _answer(model, parts, results)
+            await _answer(model, parts)
         except FieldError:
-            await self._fill_fitting(manifest, parts, results)
+            await self._fill_fitting(manifest, parts)
         except ModelGoneError:
             # Evicted, or killed for what another batch did.
-            await self._fill(manifest, parts, results, again=again)
+            await self._fill(manifest, parts, again=again)
         except ScoringError as error:
-            _fail(parts, results, error)
+            _fail(parts, error)
         except ModelOverdueError as error:
             self._quarantine.overdue(manifest.sha256, str(error))
-            _fail(parts, results, _failed(f"gave {error}; it is in quarantine on this instance"))
+            _fail(parts, _failed(f"gave {error}; it is in quarantine on this instance"))
         except ModelDiedError as error:
             self._quarantine.died(manifest.sha256, str(error))
             if error.answered and not again:
                 # It may have leaked until it died: these rows need not be the cause.
-                await self._fill(manifest, parts, results, again=True)
+                await self._fill(manifest, parts, again=True)
             else:
-                await self._halves(manifest, parts, results, f"died of these rows: {error}")
+                await self._halves(manifest, parts, f"died of these rows: {error}")
         except Exception as error:  # noqa: BLE001 - whatever these rows do, they do to themselves
-            await self._halves(manifest, parts, results, f"fails on these rows: {error}")
+            await self._halves(manifest, parts, f"fails on these rows: {error}")
 
-    async def _fill_fitting(
-        self, manifest: Manifest, parts: list[_Slice], results: _Results
-    ) -> None:
+    async def _fill_fitting(self, manifest: Manifest, parts: list[_Slice]) -> None:
         """Give the slices whose rows do not fit the schema their error, and try the others."""
         model = await self._cache.get(manifest)
         misfits = await asyncio.to_thread(_misfits, model, parts)
         for part, error in misfits:
-            results.fail(part.number, error)
+            part.fail(error)
         if misfits:
-            await self._fill(manifest, parts, results)
+            await self._fill(manifest, parts)
         else:
-            await self._halves(manifest, parts, results, "cannot read these rows together")
+            await self._halves(manifest, parts, "cannot read these rows together")
 
-    async def _halves(
-        self, manifest: Manifest, parts: list[_Slice], results: _Results, what: str
-    ) -> None:
-        if len({part.number for part in parts}) == 1:
-            _fail(parts, results, _failed(what))
+    async def _halves(self, manifest: Manifest, parts: list[_Slice], what: str) -> None:
+        if len({(id(part.results), part.number) for part in parts}) == 1:
+            _fail(parts, _failed(what))
             return
         middle = len(parts) // 2
         for half in (parts[:middle], parts[middle:]):
-            await self._fill(manifest, half, results, again=True)
+            await self._fill(manifest, half, again=True)
+
+
+def _let_go(waiting: list["asyncio.Future[None]"], error: Exception | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue  # it gave up
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
 
 
 def _sliced(
@@ -146,13 +206,13 @@ def _sliced(
                 break
             rows = table.rows
             if len(rows) <= ROWS_AT_ONCE:
-                yield _Slice(number, index, plan, rows)
+                yield _Slice(results, number, index, plan, rows)
                 continue
             for at in range(0, len(rows), ROWS_AT_ONCE):
-                yield _Slice(number, index, plan, rows[at : at + ROWS_AT_ONCE])
+                yield _Slice(results, number, index, plan, rows[at : at + ROWS_AT_ONCE])
 
 
-def _pieces(parts: Iterator[_Slice]) -> Iterator[list[_Slice]]:
+def _pieces(parts: Sequence[_Slice]) -> Iterator[list[_Slice]]:
     """Yield ``parts`` in runs of at most ROWS_AT_ONCE rows."""
     piece: list[_Slice] = []
     rows = 0
@@ -166,7 +226,7 @@ def _pieces(parts: Iterator[_Slice]) -> Iterator[list[_Slice]]:
         yield piece
 
 
-async def _answer(model: HostedModel, parts: list[_Slice], results: _Results) -> None:
+async def _answer(model: HostedModel, parts: list[_Slice]) -> None:
     """Fill in what one call answers to ``parts``."""
 
     def build() -> Matrix:
@@ -181,9 +241,9 @@ async def _answer(model: HostedModel, parts: list[_Slice], results: _Results) ->
     for part in parts:
         end = at + len(part.rows)
         if bad[at:end].any():
-            results.fail(part.number, _failed("answered NaN or infinity to these rows"))
+            part.fail(_failed("answered NaN or infinity to these rows"))
         else:
-            results.add(part, labels[at:end], None if shares is None else shares[at:end])
+            part.results.add(part, labels[at:end], None if shares is None else shares[at:end])
         at = end
 
 
@@ -198,9 +258,9 @@ def _misfits(model: HostedModel, parts: list[_Slice]) -> list[tuple[_Slice, Scor
     return found
 
 
-def _fail(parts: list[_Slice], results: _Results, error: ScoringError) -> None:
+def _fail(parts: Sequence[_Slice], error: ScoringError) -> None:
     for part in parts:
-        results.fail(part.number, error)
+        part.fail(error)
 
 
 def _failed(what: str) -> ScoringError:

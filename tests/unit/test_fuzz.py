@@ -83,7 +83,7 @@ class OneDeployment:
     def __init__(self):
         self.estimator, sample = cases()["binary"]
         self.layout = Layout(input_schema(as_frame(sample)), as_frame=False)
-        self.sha256 = "0" * 64
+        self.sha256, self.input_schema = "0" * 64, None
 
     async def predict(self, build):
         return predict(self.estimator, build())
