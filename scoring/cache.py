@@ -54,20 +54,23 @@ class ModelCache:
         failed = self._failed.get(key)
         if failed is not None and time.monotonic() < failed[0]:
             raise ScoringError(ScoringCode.ASSET_UNAVAILABLE, failed[1])
+        # Others wait for the same task: one who gives up must not take it from them.
+        return await asyncio.shield(self._begun(key, manifest))
+
+    def prefetch(self, manifest: Manifest) -> None:
+        """Begin to load a model that will be needed soon."""
+        key = model_key(manifest)
+        if key not in self._models:
+            self._begun(key, manifest)
+
+    def _begun(self, key: str, manifest: Manifest) -> "asyncio.Task[HostedModel]":
+        """Return the task that loads the model, begun here where it is not under way."""
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
             # A failure is told to whoever needs the model; whoever waited may have given up.
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Others wait for the same task: one who gives up must not take it from them.
-        return await asyncio.shield(loading)
-
-    def prefetch(self, manifest: Manifest) -> None:
-        """Begin to load a model that will be needed soon."""
-        key = model_key(manifest)
-        if key not in self._models and key not in self._loading:
-            task = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return loading
 
     async def _loaded(self, key: str, manifest: Manifest) -> HostedModel:
         begin = time.monotonic()

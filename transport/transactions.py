@@ -100,7 +100,7 @@ class FencedProducer:
     async def _transaction(
         self,
         writes: Sequence[Write],
-        offsets: Mapping[TopicPartition, int] | None,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] | None,
         group: str | None,
     ) -> None:
         async with asyncio.timeout(self._deadline_s):
