@@ -5,11 +5,20 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 from artifacts.confinement import clean_environment, end_of
-from artifacts.wire import END, FORK, LINE, OverdueError, WireError, receive, send
+from artifacts.wire import (
+    END,
+    FORK,
+    LINE,
+    STEP_S,
+    OverdueError,
+    Patience,
+    WireError,
+    receive,
+    send,
+)
 from schemas.errors import BatonError, StoreError
 
 STOP_S = 5.0
@@ -53,17 +62,17 @@ class Process:
     def __init__(self, server: "ForkServer", memory_bytes: int) -> None:
         self._server = server
         self._socket, self._pid = server.fork(memory_bytes)
+        self._socket.settimeout(STEP_S)
         self.alive = True
         self.answered = 0
 
     def ask(self, body: bytes, *, limit_s: float) -> tuple[dict[str, Any], bytearray]:
         """Send a message and return the answer; raises as HostedModel.predict."""
-        deadline = time.monotonic() + limit_s
+        patience = Patience(limit_s)
         try:
-            self._socket.settimeout(limit_s)
-            send(self._socket, {}, body)
-            answer, content = receive(self._socket, deadline)
-        except (OverdueError, TimeoutError):
+            send(self._socket, {}, body, patience=patience)
+            answer, content = receive(self._socket, patience)
+        except OverdueError:
             self.end()
             raise ModelOverdueError(f"no answer within {limit_s:g} s") from None
         except (WireError, OSError) as error:

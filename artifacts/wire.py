@@ -3,6 +3,7 @@
 Only plain numbers and JSON come back from a model: what it says is never unpickled.
 """
 
+import contextlib
 import json
 import math
 import socket
@@ -20,6 +21,9 @@ MAX_HEAD = 1024**2
 MAX_BODY = 1024**3
 _NUMBERS = frozenset("biuf")
 
+# The time-out of a socket whose other side is waited for with Patience.
+STEP_S = 0.1
+
 # Orders to the fork server, and the most bytes of one or of its answer.
 FORK = b"fork"
 END = b"end"
@@ -36,26 +40,65 @@ class OverdueError(Exception):
     """Nothing came within the time limit."""
 
 
-def send(sock: socket.socket, head: dict[str, Any], *body: bytes | memoryview) -> None:
-    """Send a message. Raises OSError where the other side is gone, TimeoutError past a time-out."""
+class Patience:
+    """Seconds that may be spent on the other side; a pause of this process does not count.
+
+    Counted in steps no longer than the socket's time-out: what a step takes beyond it, this process
+    (or the machine) stood still, and what the model answered meanwhile is there.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def spent(self, begun: float) -> None:
+        """Count a step that began at ``begun`` (time.monotonic). Raises OverdueError."""
+        self._left -= min(time.monotonic() - begun, STEP_S)
+        if self._left <= 0:
+            raise OverdueError
+
+
+def send(
+    sock: socket.socket,
+    head: dict[str, Any],
+    *body: bytes | memoryview,
+    patience: Patience | None = None,
+) -> None:
+    """Send a message; ``patience`` None waits for ever, else the socket's time-out is STEP_S.
+
+    Raises OSError where the other side is gone, OverdueError past the patience.
+    """
     text = json.dumps(head).encode()
     size = sum(len(part) for part in body)
-    sock.sendall(_LENGTHS.pack(len(text), size) + text)
-    for part in body:
-        sock.sendall(part)
+    for part in (_LENGTHS.pack(len(text), size) + text, *body):
+        if patience is None:
+            sock.sendall(part)
+        else:
+            _send(sock, memoryview(part), patience)
 
 
-def receive(sock: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], bytearray]:
-    """Return the next message; ``deadline`` is in time.monotonic() seconds, None for ever.
+def _send(sock: socket.socket, part: memoryview, patience: Patience) -> None:
+    at = 0
+    while at < len(part):
+        begun = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            at += sock.send(part[at:])
+        if at < len(part):
+            patience.spent(begun)
 
-    Raises WireError, and OverdueError past the deadline.
+
+def receive(
+    sock: socket.socket, patience: Patience | None = None
+) -> tuple[dict[str, Any], bytearray]:
+    """Return the next message; ``patience`` as in ``send``.
+
+    Raises WireError, and OverdueError past the patience.
     """
-    lengths = _read(sock, _LENGTHS.size, deadline)
+    lengths = _read(sock, _LENGTHS.size, patience)
     head_size, body_size = _LENGTHS.unpack(lengths)
     if head_size > MAX_HEAD or body_size > MAX_BODY:
         raise WireError(f"a message of {head_size} and {body_size} bytes")
-    text = _read(sock, head_size, deadline)
-    body = _read(sock, body_size, deadline)
+    text = _read(sock, head_size, patience)
+    body = _read(sock, body_size, patience)
     try:
         head = json.loads(text)
     except (ValueError, RecursionError):
@@ -65,24 +108,22 @@ def receive(sock: socket.socket, deadline: float | None = None) -> tuple[dict[st
     return head, body
 
 
-def _read(sock: socket.socket, size: int, deadline: float | None) -> bytearray:
+def _read(sock: socket.socket, size: int, patience: Patience | None) -> bytearray:
     buffer = bytearray(size)
     view, at = memoryview(buffer), 0
     while at < size:
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise OverdueError
-            sock.settimeout(left)
+        begun = time.monotonic()
         try:
             count = sock.recv_into(view[at:])
         except TimeoutError:
-            raise OverdueError from None
+            count = None
         except OSError as error:
             raise WireError(str(error)) from None
-        if not count:
+        if count == 0:
             raise WireError("the connection ended")
-        at += count
+        at += count or 0
+        if patience is not None and at < size:
+            patience.spent(begun)
     return buffer
 
 

@@ -40,8 +40,7 @@ class _Slice(NamedTuple):
 
     def fail(self, error: ScoringError) -> None:
         """Give its request the error, if it has none yet."""
-        if not self.failed:
-            self.results.all[self.number] = error
+        self.results.fail(self.number, error)
 
 
 class _Results:
@@ -51,8 +50,9 @@ class _Results:
         self.all: list[Result] = [[Prediction([], None) for _ in tables] for tables in requests]
 
     def fail(self, number: int, error: ScoringError) -> None:
-        """Give a request its error."""
-        self.all[number] = error
+        """Give a request its error, if it has none yet."""
+        if not isinstance(self.all[number], ScoringError):
+            self.all[number] = error
 
     def add(self, part: _Slice, labels: list[Any], shares: list[Any] | None) -> None:
         """Add the predictions of one slice."""

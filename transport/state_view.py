@@ -44,6 +44,8 @@ class StateView:
         self._values: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
         self._deployments: dict[str, DeploymentRecord] = {}
         self.cursors: dict[int, bytes] = {}
+        # The consumer starts again at 0 by itself where the table has become shorter.
+        self._read = dict.fromkeys(self._assignment, 0)
         self._follower: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
@@ -86,7 +88,9 @@ class StateView:
         """
         async with asyncio.timeout(timeout_s):
             # Before the ends are asked for: what was read by then lies below them.
-            read = {part: await self._consumer.position(part) for part in self._assignment}
+            for part in self._assignment:
+                self._read[part] = max(self._read[part], await self._consumer.position(part))
+            read = dict(self._read)
             ends = await self._fence.end_offsets(self._assignment)
             for partition, end in ends.items():
                 if end < read[partition]:

@@ -102,7 +102,10 @@ async def steady(scoring, deployment, count, per_second=500):
             await asyncio.sleep(max(0.0, begun + number / per_second - time.monotonic()))
             yield ScoreRequest(deployment, [[float(number), 0.0, 0.0]], request_id=f"r{number}")
 
-    return sum([1 async for answer in scoring.stream(requests()) if answer.revision])
+    answers = [answer async for answer in scoring.stream(requests())]
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert not refused, refused[0]
+    return len(answers)
 
 
 async def test_two_agents_share_the_requests_and_one_that_dies_is_taken_over(

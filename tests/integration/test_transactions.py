@@ -84,9 +84,9 @@ async def test_a_commit_that_is_cancelled_ends_its_transaction(settings, produce
     sent = [event(settings, b"x" * MIB) for _ in range(5)]
     commit = asyncio.create_task(producer.commit(sent))
     await asyncio.sleep(delay_s)
-    commit.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await commit
+    if commit.cancel():  # else it was quicker
+        with pytest.raises(asyncio.CancelledError):
+            await commit
     await producer.commit([event(settings, b"next")])
     assert len(await values(settings, b"next")) in {1, 6}
 
