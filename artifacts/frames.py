@@ -35,6 +35,7 @@ _DTYPES = {
     FieldType.DOUBLE: np.float64,
 }
 PLANS = 1024
+_MATRIX = 2
 
 
 class FieldError(BatonError):
@@ -104,10 +105,11 @@ class Layout:
         whole = indices == tuple(range(len(names)))
         return Plan(indices, len(names), whole)
 
-    def build(self, tables: Sequence[tuple[Plan, Rows]]) -> Matrix:
+    def build(self, tables: Sequence[tuple[Plan, Rows]], *, numeric: bool = False) -> Matrix:
         """Return the rows of all ``tables`` as one matrix of shape (rows, fields).
 
-        Raises FieldError, naming the field and the row within all of them.
+        ``numeric``: no text, truth value or null is among them (False: nobody has looked). Raises
+        FieldError, naming the field and the row within all of them.
         """
         rows: list[Sequence[Any]] = []
         for plan, part in tables:
@@ -115,15 +117,19 @@ class Layout:
                 rows.extend(part)
             else:
                 rows.extend(_picked(plan, part))
+                numeric = False  # absent fields are null
         width = len(self._fields)
         if set(map(len, rows)) != {width}:
             row = next(at for at, values in enumerate(rows) if len(values) != width)
             raise FieldError(f"a row has {len(rows[row])} values, not {width}", None, row)
         # A set of types: one pass in C over every value.
-        if self._real and set(map(type, chain.from_iterable(rows))) <= _REAL:
-            # An integer beyond a double overflows: the slow way below names it.
-            with contextlib.suppress(OverflowError):
-                return self._matrix(np.array(rows, np.float64))
+        if self._real and (numeric or set(map(type, chain.from_iterable(rows))) <= _REAL):
+            # An integer beyond a double overflows, lists and objects are no numbers: the slow way
+            # below names it.
+            with contextlib.suppress(OverflowError, TypeError, ValueError):
+                values = np.array(rows, np.float64)
+                if values.ndim == _MATRIX:
+                    return self._matrix(values)
         columns = [
             _column(field, values)
             for field, values in zip(self._fields, zip(*rows, strict=True), strict=True)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from artifacts.hosts import HostedModel
 from artifacts.processes import ModelDiedError, ModelOverdueError
@@ -18,6 +19,21 @@ log = logging.getLogger(__name__)
 # A file that could not be loaded is not tried again for every batch.
 RETRY_S = 5.0
 SHOWN_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model as a deployment names it; ``key`` tells loaded ones apart."""
+
+    manifest: Manifest
+    key: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "ModelRef":
+        """Return the reference; keep it, for its key takes a look at the whole schema."""
+        # The same file may stand in two manifests, with other field types.
+        return cls(manifest, f"{manifest.sha256}:{hash(manifest.input_schema)}")
+
 
 Load = Callable[[Manifest], Awaitable[HostedModel]]
 
@@ -40,13 +56,13 @@ class ModelCache:
         self._closing: set[asyncio.Task[None]] = set()
         self._failed: dict[str, tuple[float, str]] = {}
 
-    async def get(self, manifest: Manifest) -> HostedModel:
+    async def get(self, ref: ModelRef) -> HostedModel:
         """Return the model, loading it where it is not there (any more).
 
         Raises ScoringError: asset_unavailable, or model_error while it is in quarantine.
         """
-        self._quarantine.refuse(manifest.sha256)
-        key = model_key(manifest)
+        self._quarantine.refuse(ref.manifest.sha256)
+        key = ref.key
         model = self._models.get(key)
         if model is not None and model.alive:
             self._models.move_to_end(key)
@@ -55,19 +71,21 @@ class ModelCache:
         if failed is not None and time.monotonic() < failed[0]:
             raise ScoringError(ScoringCode.ASSET_UNAVAILABLE, failed[1])
         # Others wait for the same task: one who gives up must not take it from them.
-        return await asyncio.shield(self._begun(key, manifest))
+        return await asyncio.shield(self._begun(ref))
 
     def prefetch(self, manifest: Manifest) -> None:
         """Begin to load a model that will be needed soon."""
-        key = model_key(manifest)
-        if key not in self._models:
-            self._begun(key, manifest)
+        ref = ModelRef.of(manifest)
+        if ref.key not in self._models:
+            self._begun(ref)
 
-    def _begun(self, key: str, manifest: Manifest) -> "asyncio.Task[HostedModel]":
+    def _begun(self, ref: ModelRef) -> "asyncio.Task[HostedModel]":
         """Return the task that loads the model, begun here where it is not under way."""
-        loading = self._loading.get(key)
+        loading = self._loading.get(ref.key)
         if loading is None:
-            loading = self._loading[key] = asyncio.create_task(self._loaded(key, manifest))
+            loading = self._loading[ref.key] = asyncio.create_task(
+                self._loaded(ref.key, ref.manifest)
+            )
             # A failure is told to whoever needs the model; whoever waited may have given up.
             loading.add_done_callback(lambda done: done.cancelled() or done.exception())
         return loading
@@ -103,9 +121,3 @@ class ModelCache:
             closing = asyncio.create_task(model.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
-
-
-def model_key(manifest: Manifest) -> str:
-    """Return what tells loaded models apart."""
-    # The same file may stand in two manifests, with other field types.
-    return f"{manifest.sha256}:{hash(manifest.input_schema)}"

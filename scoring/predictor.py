@@ -11,9 +11,8 @@ from artifacts.frames import FieldError, Matrix, Plan
 from artifacts.hosts import HostedModel
 from artifacts.processes import ModelDiedError, ModelGoneError, ModelOverdueError
 from artifacts.wire import Column
-from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
-from scoring.cache import ModelCache, model_key
+from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Prediction, Table
 from scoring.errors import ScoringError, mismatch
 from scoring.quarantine import Quarantine
@@ -22,16 +21,23 @@ from scoring.quarantine import Quarantine
 ROWS_AT_ONCE = 2000
 
 Result = list[Prediction] | ScoringError
+# No slice of it has been answered yet.
+_NOTHING: list[Prediction] = []
 
 
 class _Slice(NamedTuple):
-    """Rows of one table of one request: where their answer goes, how they match the schema."""
+    """Rows of one table of one request: where their answer goes, how they match the schema.
+
+    ``whole``: they are all rows of all tables of the request, as nearly always.
+    """
 
     results: "_Results"
     number: int
     table: int
     plan: Plan
     rows: Sequence[list[Any]]
+    numeric: bool
+    whole: bool
 
     @property
     def failed(self) -> bool:
@@ -46,8 +52,8 @@ class _Slice(NamedTuple):
 class _Results:
     """What is known of each request's answer so far; slices of a table come in their order."""
 
-    def __init__(self, requests: Sequence[list[Table]]) -> None:
-        self.all: list[Result] = [[Prediction([], None) for _ in tables] for tables in requests]
+    def __init__(self, count: int) -> None:
+        self.all: list[Result] = [_NOTHING] * count
 
     def fail(self, number: int, error: ScoringError) -> None:
         """Give a request its error, if it has none yet."""
@@ -56,9 +62,16 @@ class _Results:
 
     def add(self, part: _Slice, labels: list[Any], shares: list[Any] | None) -> None:
         """Add the predictions of one slice."""
+        if part.whole:
+            self.all[part.number] = [Prediction(labels, shares)]
+            return
         answer = self.all[part.number]
         if isinstance(answer, ScoringError):
             return
+        if answer is _NOTHING:
+            answer = self.all[part.number] = []
+        while len(answer) <= part.table:
+            answer.append(Prediction([], None))
         known = answer[part.table]
         known.predictions.extend(labels)
         if shares is not None:
@@ -89,28 +102,27 @@ class Predictor:
         self._lines: dict[str, _Line] = {}
         self._working: set[asyncio.Task[None]] = set()
 
-    async def predict(self, manifest: Manifest, requests: Sequence[list[Table]]) -> list[Result]:
+    async def predict(self, ref: ModelRef, requests: Sequence[list[Table]]) -> list[Result]:
         """Return for each request a prediction for each of its tables, or its error."""
         try:
-            model = await self._cache.get(manifest)
+            model = await self._cache.get(ref)
         except ScoringError as error:
             return [error] * len(requests)
-        results = _Results(requests)
+        results = _Results(len(requests))
         slices = list(_sliced(model, requests, results))
         if sum(len(part.rows) for part in slices) > ROWS_AT_ONCE:
             # Calls enough of its own; those in the line take turns with them.
             for piece in _pieces(slices):
-                await self._fill(manifest, piece)
+                await self._fill(ref, piece)
         else:
-            await self._stand_in_line(manifest, slices)
+            await self._stand_in_line(ref, slices)
         return results.all
 
-    async def _stand_in_line(self, manifest: Manifest, slices: list[_Slice]) -> None:
-        key = model_key(manifest)
-        line = self._lines.get(key)
+    async def _stand_in_line(self, ref: ModelRef, slices: list[_Slice]) -> None:
+        line = self._lines.get(ref.key)
         if line is None:
-            line = self._lines[key] = _Line()
-            work = asyncio.create_task(self._work_off(manifest, key, line))
+            line = self._lines[ref.key] = _Line()
+            work = asyncio.create_task(self._work_off(ref, line))
             self._working.add(work)
             work.add_done_callback(self._working.discard)
         line.slices += slices
@@ -118,7 +130,7 @@ class Predictor:
         line.waiting.append(done)
         await done
 
-    async def _work_off(self, manifest: Manifest, key: str, line: _Line) -> None:
+    async def _work_off(self, ref: ModelRef, line: _Line) -> None:
         """Ask for all who stand in line, again and again until nobody does."""
         waiting: list[asyncio.Future[None]] = []
         try:
@@ -126,61 +138,58 @@ class Predictor:
                 slices, line.slices = line.slices, []
                 waiting, line.waiting = line.waiting, []
                 for piece in _pieces(slices):
-                    await self._fill(manifest, piece)
+                    await self._fill(ref, piece)
                 _let_go(waiting, None)
         except Exception as error:  # noqa: BLE001 - told to whoever stands in line
             _let_go([*waiting, *line.waiting], error)
         finally:
-            del self._lines[key]
+            del self._lines[ref.key]
 
-    async def _fill(
-        self, manifest: Manifest, parts: Sequence[_Slice], *, again: bool = False
-    ) -> None:
+    async def _fill(self, ref: ModelRef, parts: list[_Slice], *, again: bool = False) -> None:
         """Fill in the results of ``parts``. Where they fail together, each half is tried alone."""
-        parts = [part for part in parts if not part.failed]
         if not parts:
             return
         try:
-            model = await self._cache.get(manifest)
+            model = await self._cache.get(ref)
             await _answer(model, parts)
         except FieldError:
-            await self._fill_fitting(manifest, parts)
+            await self._fill_fitting(ref, parts)
         except ModelGoneError:
             # Evicted, or killed for what another batch did.
-            await self._fill(manifest, parts, again=again)
+            await self._fill(ref, parts, again=again)
         except ScoringError as error:
             _fail(parts, error)
         except ModelOverdueError as error:
-            self._quarantine.overdue(manifest.sha256, str(error))
+            self._quarantine.overdue(ref.manifest.sha256, str(error))
             _fail(parts, _failed(f"gave {error}; it is in quarantine on this instance"))
         except ModelDiedError as error:
-            self._quarantine.died(manifest.sha256, str(error))
+            self._quarantine.died(ref.manifest.sha256, str(error))
             if error.answered and not again:
                 # It may have leaked until it died: these rows need not be the cause.
-                await self._fill(manifest, parts, again=True)
+                await self._fill(ref, parts, again=True)
             else:
-                await self._halves(manifest, parts, f"died of these rows: {error}")
+                await self._halves(ref, parts, f"died of these rows: {error}")
         except Exception as error:  # noqa: BLE001 - whatever these rows do, they do to themselves
-            await self._halves(manifest, parts, f"fails on these rows: {error}")
+            await self._halves(ref, parts, f"fails on these rows: {error}")
 
-    async def _fill_fitting(self, manifest: Manifest, parts: list[_Slice]) -> None:
+    async def _fill_fitting(self, ref: ModelRef, parts: list[_Slice]) -> None:
         """Give the slices whose rows do not fit the schema their error, and try the others."""
-        model = await self._cache.get(manifest)
+        model = await self._cache.get(ref)
         misfits = await asyncio.to_thread(_misfits, model, parts)
         for part, error in misfits:
             part.fail(error)
         if misfits:
-            await self._fill(manifest, parts)
+            await self._fill(ref, [part for part in parts if not part.failed])
         else:
-            await self._halves(manifest, parts, "cannot read these rows together")
+            await self._halves(ref, parts, "cannot read these rows together")
 
-    async def _halves(self, manifest: Manifest, parts: list[_Slice], what: str) -> None:
+    async def _halves(self, ref: ModelRef, parts: list[_Slice], what: str) -> None:
         if len({(id(part.results), part.number) for part in parts}) == 1:
             _fail(parts, _failed(what))
             return
         middle = len(parts) // 2
         for half in (parts[:middle], parts[middle:]):
-            await self._fill(manifest, half, again=True)
+            await self._fill(ref, [part for part in half if not part.failed], again=True)
 
 
 def _let_go(waiting: list["asyncio.Future[None]"], error: Exception | None) -> None:
@@ -197,19 +206,24 @@ def _sliced(
     model: HostedModel, requests: Sequence[list[Table]], results: _Results
 ) -> Iterator[_Slice]:
     """Yield all rows in slices of at most ROWS_AT_ONCE; who names no such fields gets an error."""
+    planned: tuple[str, ...] | None = ()
+    plan = None
     for number, tables in enumerate(requests):
-        for index, table in enumerate(tables):
-            try:
-                plan = model.layout.plan(table.fields)
-            except FieldError as error:
-                results.fail(number, mismatch(error.message, error.field))
-                break
-            rows = table.rows
+        for index, (fields, rows, numeric) in enumerate(tables):
+            # Requests alike share the tuple: then it need not be looked up.
+            if plan is None or fields is not planned:
+                try:
+                    plan = model.layout.plan(fields)
+                except FieldError as error:
+                    results.fail(number, mismatch(error.message, error.field))
+                    break
+                planned = fields
             if len(rows) <= ROWS_AT_ONCE:
-                yield _Slice(results, number, index, plan, rows)
+                yield _Slice(results, number, index, plan, rows, numeric, len(tables) == 1)
                 continue
             for at in range(0, len(rows), ROWS_AT_ONCE):
-                yield _Slice(results, number, index, plan, rows[at : at + ROWS_AT_ONCE])
+                piece = rows[at : at + ROWS_AT_ONCE]
+                yield _Slice(results, number, index, plan, piece, numeric, whole=False)
 
 
 def _pieces(parts: Sequence[_Slice]) -> Iterator[list[_Slice]]:
@@ -228,22 +242,24 @@ def _pieces(parts: Sequence[_Slice]) -> Iterator[list[_Slice]]:
 
 async def _answer(model: HostedModel, parts: list[_Slice]) -> None:
     """Fill in what one call answers to ``parts``."""
+    numeric = all(part.numeric for part in parts)
 
     def build() -> Matrix:
-        return model.layout.build([(part.plan, part.rows) for part in parts])
+        return model.layout.build([(part.plan, part.rows) for part in parts], numeric=numeric)
 
     predicted, probabilities = await model.predict(build)
-    rows = sum(len(part.rows) for part in parts)
+    rows = sum([len(part.rows) for part in parts])
     bad = _not_finite(predicted, rows) | _not_finite(probabilities, rows)
+    good = not bad.any()
     labels = _listed(predicted)
     shares = None if probabilities is None else _listed(probabilities)
     at = 0
     for part in parts:
         end = at + len(part.rows)
-        if bad[at:end].any():
-            part.fail(_failed("answered NaN or infinity to these rows"))
-        else:
+        if good or not bad[at:end].any():
             part.results.add(part, labels[at:end], None if shares is None else shares[at:end])
+        else:
+            part.fail(_failed("answered NaN or infinity to these rows"))
         at = end
 
 

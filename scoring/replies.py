@@ -25,22 +25,12 @@ class Replies:
         self._responses = topics.responses.name
         self._dead_letters = topics.dead_letters.name
 
-    def answer(
-        self,
-        request: Request,
-        served: Served,
-        result: list[Prediction],
-        headers: tuple[tuple[str, bytes], ...],
-    ) -> Write:
-        """Return the answer to ``request``; ``headers`` are those of ``served``.
-
-        A refusal where it is no JSON, or larger than its topic takes.
-        """
+    def answer(self, request: Request, served: Served, result: list[Prediction]) -> Write:
+        """Return the answer to ``request``: a refusal where it is no JSON, or too large."""
         record = request.record
-        place = {"partition": record.partition, "offset": record.offset}
-        body = request.codec.encode(served, request.request_id, result, place)
+        place = (record.partition, record.offset)
         try:
-            value = orjson.dumps(body)
+            value = request.codec.encode(served, request.request_id, result, place)
         except TypeError as error:
             message = f"the model's answer is no JSON: {error}"
             failed = ScoringError(ScoringCode.MODEL_ERROR, message)
@@ -55,7 +45,7 @@ class Replies:
             record.partition,
             record.key,
             value,
-            ((REQUEST_ID, request.request_id.encode()), *headers),
+            ((REQUEST_ID, request.request_id.encode()), *served.headers),
         )
 
     def refuse(
@@ -96,13 +86,3 @@ class Replies:
         sent = [(name, value or b"") for name, value in record.headers]
         value = b"" if record.value is None else record.value
         return Write(self._dead_letters, 0, record.key, value, [*sent, *where])
-
-
-def served_headers(served: Served) -> tuple[tuple[str, bytes], ...]:
-    """Return the headers of an answer that ``served`` gave."""
-    return (
-        (DEPLOYMENT_ID, served.deployment_id.encode()),
-        (ASSET_ID, served.asset_id.encode()),
-        (REVISION, str(served.revision).encode()),
-        (STATUS, b"ok"),
-    )

@@ -4,11 +4,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from schemas.manifest import Manifest
 from schemas.records import DeploymentRecord, Status, record_key
 from schemas.scoring import ScoringCode
 from schemas.topics import Topic
-from scoring.cache import ModelCache
+from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Served
 from scoring.errors import ScoringError
 from transport.state_view import StateView
@@ -22,7 +21,7 @@ class Endpoint:
     """What a deployment serves now."""
 
     served: Served
-    manifest: Manifest
+    model: ModelRef
 
 
 class Resolver:
@@ -33,6 +32,8 @@ class Resolver:
             bootstrap_servers, state_topic, kinds=["deployment"], on_change=self._changed
         )
         self._cache = cache
+        # Put together once for each record of a deployment that serves.
+        self._endpoints: dict[str, tuple[DeploymentRecord, Endpoint]] = {}
         self._started = False
 
     async def start(self) -> None:
@@ -69,6 +70,11 @@ class Resolver:
     def resolve(self, deployment_id: str) -> Endpoint:
         """Return what serves ``deployment_id``. Raises ScoringError."""
         record = self._view.deployment(deployment_id)
+        known = self._endpoints.get(deployment_id)
+        if known is not None and known[0] is record:
+            return known[1]
+        if known is not None:
+            del self._endpoints[deployment_id]
         if record is None:
             raise ScoringError(
                 ScoringCode.DEPLOYMENT_NOT_FOUND,
@@ -88,7 +94,9 @@ class Resolver:
                 "deployment_id",
             )
         served = Served(deployment_id, record.asset.asset_id, record.revision)
-        return Endpoint(served, record.asset.manifest)
+        endpoint = Endpoint(served, ModelRef.of(record.asset.manifest))
+        self._endpoints[deployment_id] = (record, endpoint)
+        return endpoint
 
     def _changed(self, key: str, value: bytes | None) -> None:
         """Load a pending asset ahead, once it is verified, so that the switch costs nothing."""

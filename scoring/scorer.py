@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from schemas.errors import UndecodableError
@@ -14,7 +14,7 @@ from schemas.topics import Topics
 from scoring.codecs.request import Record, Request, decode
 from scoring.errors import ScoringError
 from scoring.predictor import Predictor
-from scoring.replies import Replies, served_headers
+from scoring.replies import Replies
 from scoring.resolver import Endpoint, Resolver
 from transport.transactions import Write
 
@@ -26,6 +26,8 @@ PATIENCE_S = 0.2
 # a second's work. So many are in hand at once, of all partitions: each is 20 MB of Python values.
 BULK_BYTES = 64 * 1024
 BULKS_AT_ONCE = 4
+# Of a lot's deployments in a line of the log.
+SHOWN = 5
 
 Answers = list[Write]
 
@@ -54,6 +56,21 @@ class Owed:
         )
 
 
+# Requests for one deployment, with what serves it.
+Group = tuple[Endpoint, list[Request]]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The requests of a batch.
+
+    ``lots`` are by model, a call answers each; ``waiting`` by the deployment and revision awaited.
+    """
+
+    lots: dict[str, list[Group]] = field(default_factory=dict)
+    waiting: dict[tuple[str, int], list[Request]] = field(default_factory=dict)
+
+
 class Scorer:
     """Gives every request exactly one answer, or one dead letter."""
 
@@ -64,7 +81,7 @@ class Scorer:
         self._resolver = resolver
         self._predictor = predictor
         self._revision_wait_s = revision_wait_s
-        # Deployments with late groups under way, in any partition.
+        # Models with late lots under way, in any partition.
         self._behind: Counter[str] = Counter()
         self._bulk = asyncio.Semaphore(BULKS_AT_ONCE)
 
@@ -74,76 +91,92 @@ class Scorer:
         await self._resolver.fence()
         writes: Answers = []
         small = [record for record in records if len(record.value or b"") <= BULK_BYTES]
-        groups = self._grouped(small, writes)
+        batch = self._sorted(small, writes)
         tasks = {
-            asyncio.create_task(self._score_group(name, awaited, group)): (name, awaited)
-            for (name, awaited), group in groups.items()
+            asyncio.create_task(self._score_lot(lot)): [r for _, group in lot for r in group]
+            for lot in batch.lots.values()
         }
         # Nobody waits for a model that is behind already, nor for a revision that is to come.
-        prompt = [t for t, (name, awaited) in tasks.items() if not awaited | self._behind[name]]
-        try:
-            if prompt:
+        models = dict(zip(tasks, batch.lots, strict=True))
+        prompt = [task for task, model in models.items() if not self._behind[model]]
+        for (name, awaited), group in batch.waiting.items():
+            tasks[asyncio.create_task(self._score_awaited(name, awaited, group))] = group
+        if prompt:
+            try:
                 await asyncio.wait(prompt, timeout=PATIENCE_S)
-        except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            raise
+            except asyncio.CancelledError:
+                for task in tasks:
+                    task.cancel()
+                raise
         late: dict[asyncio.Task[Answers], Owed] = {}
-        for task, (name, awaited) in tasks.items():
+        for task, group in tasks.items():
             if task.done():
                 writes.extend(task.result())
                 continue
-            late[task] = Owed.to([request.record for request in groups[name, awaited]])
-            if not awaited:
-                self._behind[name] += 1
-                task.add_done_callback(partial(self._caught_up, name))
-        if len(small) < len(records):
-            for record in records:
-                if len(record.value or b"") > BULK_BYTES:
-                    late[asyncio.create_task(self._score_bulk(record))] = Owed.to([record])
+            late[task] = Owed.to([request.record for request in group])
+            if (model := models.get(task)) is not None:
+                self._behind[model] += 1
+                task.add_done_callback(partial(self._caught_up, model))
+        late |= self._bulks(records)
         return Scored(writes, late)
+
+    def _bulks(self, records: Sequence[Record]) -> dict["asyncio.Task[Answers]", Owed]:
+        """Begin to answer the large requests among ``records``."""
+        return {
+            asyncio.create_task(self._score_bulk(record)): Owed.to([record])
+            for record in records
+            if len(record.value or b"") > BULK_BYTES
+        }
 
     async def _score_bulk(self, record: Record) -> Answers:
         """Return the answer to one large request, in steps that leave room for the others."""
         writes: Answers = []
         async with self._bulk:
-            groups = await asyncio.to_thread(self._grouped, [record], writes)
-            for (name, awaited), group in groups.items():
-                if not awaited:
-                    writes += await self._score_group(name, 0, group)
-                    return writes
-        # Nothing to score, or a revision to wait for: not in a place that others wait for.
-        for (name, awaited), group in groups.items():
+            batch = await asyncio.to_thread(self._sorted, [record], writes)
+            for lot in batch.lots.values():
+                writes += await self._score_lot(lot)
+        # A revision to wait for: not in a place that others wait for.
+        for (name, awaited), group in batch.waiting.items():
             await self._resolver.reach(name, awaited, self._revision_wait_s)
             async with self._bulk:
-                writes += await self._score_group(name, 0, group)
+                writes += await self._score_awaited(name, 0, group)
         return writes
 
-    def _grouped(
-        self, records: Sequence[Record], writes: Answers
-    ) -> dict[tuple[str, int], list[Request]]:
-        """Return requests by deployment and by the revision that must come first (0: none must).
-
-        What cannot be scored at all is answered in ``writes``.
-        """
-        groups: dict[tuple[str, int], list[Request]] = {}
+    def _sorted(self, records: Sequence[Record], writes: Answers) -> _Sorted:
+        """Return the requests, sorted; what cannot be scored at all is answered in ``writes``."""
+        found = _Sorted()
+        groups: dict[str, list[Request]] = {}
         for record in records:
             request = self._read(record, writes)
             if request is None:
                 continue
-            name, awaited = request.deployment_id, request.min_revision or 0
+            name, awaited = request.deployment_id, request.min_revision
             if request.error is not None or name is None:
                 writes.append(self._replies.refuse(request, request.error))
-            elif awaited <= self._resolver.revision(name):
-                groups.setdefault((name, 0), []).append(request)
+            elif awaited and awaited > self._resolver.revision(name):
+                found.waiting.setdefault((name, awaited), []).append(request)
+            elif name in groups:
+                groups[name].append(request)
             else:
-                groups.setdefault((name, awaited), []).append(request)
-        return groups
+                groups[name] = [request]
+        for name, group in groups.items():
+            endpoint = self._endpoint(name, group, writes)
+            if endpoint is not None:
+                found.lots.setdefault(endpoint.model.key, []).append((endpoint, group))
+        return found
 
-    def _caught_up(self, name: str, _: "asyncio.Task[Answers]") -> None:
-        self._behind[name] -= 1
-        if not self._behind[name]:
-            del self._behind[name]
+    def _endpoint(self, name: str, group: list[Request], writes: Answers) -> Endpoint | None:
+        """Return what serves a deployment now, or None: then its requests are refused."""
+        try:
+            return self._resolver.resolve(name)
+        except ScoringError as error:
+            writes.extend([self._replies.refuse(request, error) for request in group])
+        return None
+
+    def _caught_up(self, model: str, _: "asyncio.Task[Answers]") -> None:
+        self._behind[model] -= 1
+        if not self._behind[model]:
+            del self._behind[model]
 
     def _read(self, record: Record, writes: Answers) -> Request | None:
         try:
@@ -158,50 +191,59 @@ class Scorer:
             )
         return None
 
-    async def _score_group(self, name: str, awaited: int, group: list[Request]) -> Answers:
+    async def _score_awaited(self, name: str, awaited: int, group: list[Request]) -> Answers:
         """Return the answers to requests for one deployment, once it is at ``awaited``."""
         if awaited:
             await self._resolver.reach(name, awaited, self._revision_wait_s)
+        writes: Answers = []
+        endpoint = self._endpoint(name, group, writes)
+        return writes if endpoint is None else await self._score_lot([(endpoint, group)])
+
+    async def _score_lot(self, lot: list[Group]) -> Answers:
+        """Return the answers to requests for deployments of one model."""
+        writes: Answers = []
         try:
-            return await self._scored(self._resolver.resolve(name), group)
-        except ScoringError as error:
-            return [self._replies.refuse(request, error) for request in group]
+            due = list(self._due(lot, writes))
+            if due:
+                await self._scored(due, writes)
         except Exception as error:
             # A request that our own code stumbles over must not end every agent that tries it.
-            log.exception("requests for deployment %s cannot be scored", name)
+            names = [endpoint.served.deployment_id for endpoint, _ in lot[:SHOWN]]
+            log.exception("requests for deployments %s cannot be scored", names)
             told = ScoringError(
                 ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
             )
-            return [self._replies.refuse(request, told) for request in group]
+            return [self._replies.refuse(request, told) for _, group in lot for request in group]
+        return writes
 
-    async def _scored(self, endpoint: Endpoint, group: list[Request]) -> Answers:
-        served = endpoint.served
+    def _due(self, lot: list[Group], writes: Answers) -> Iterator[tuple[Request, Endpoint]]:
+        """Yield the requests to score; refuse those whose time is over or yet to come."""
         now_ms = time.time_ns() // 1_000_000
-        writes: Answers = []
-        due: list[Request] = []
-        for request in group:
-            untimely = _untimely(request, served.revision, now_ms)
-            if untimely is None:
-                due.append(request)
-            else:
-                writes.append(self._replies.refuse(request, untimely, served))
-        if not due:
-            return writes
+        for endpoint, group in lot:
+            served = endpoint.served
+            for request in group:
+                if request.deadline_ms is not None or request.min_revision is not None:
+                    untimely = _untimely(request, served.revision, now_ms)
+                    if untimely is not None:
+                        writes.append(self._replies.refuse(request, untimely, served))
+                        continue
+                yield request, endpoint
+
+    async def _scored(self, due: list[tuple[Request, Endpoint]], writes: Answers) -> None:
+        """Add the answers to requests for deployments of one model."""
         results = await self._predictor.predict(
-            endpoint.manifest, [request.tables for request in due]
+            due[0][1].model, [request.tables for request, _ in due]
         )
-        # The same for every answer of the group.
-        headers = served_headers(served)
-        for request, result in zip(due, results, strict=True):
+        for (request, endpoint), result in zip(due, results, strict=True):
+            served = endpoint.served
             if isinstance(result, ScoringError):
                 writes.append(self._replies.refuse(request, result, served))
             elif len(request.record.value or b"") > BULK_BYTES:
                 writes.append(
-                    await asyncio.to_thread(self._replies.answer, request, served, result, headers)
+                    await asyncio.to_thread(self._replies.answer, request, served, result)
                 )
             else:
-                writes.append(self._replies.answer(request, served, result, headers))
-        return writes
+                writes.append(self._replies.answer(request, served, result))
 
 
 def _untimely(request: Request, revision: int, now_ms: int) -> ScoringError | None:

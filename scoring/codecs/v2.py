@@ -8,6 +8,8 @@ is the whole table, its columns in the order of the input schema.
 from itertools import chain
 from typing import Any
 
+import orjson
+
 from scoring.codecs.tables import Prediction, Served, Table
 from scoring.errors import invalid
 
@@ -82,20 +84,25 @@ def _tensor(entry: object, index: int) -> tuple[str, int, int | None, list[Any]]
 
 
 def encode(
-    served: Served, request_id: str, results: list[Prediction], request: dict[str, int]
-) -> dict[str, Any]:
+    served: Served, request_id: str, results: list[Prediction], place: tuple[int, int]
+) -> bytes:
     """Return the answer: a ``prediction`` tensor and, if any, ``probability`` [n, k]."""
     (result,) = results
     outputs = [_output("prediction", result.predictions)]
     if result.probabilities is not None:
         outputs.append(_output("probability", result.probabilities))
-    return {
+    partition, offset = place
+    body = {
         "id": request_id,
         "model_name": served.deployment_id,
         "model_version": str(served.revision),
         "outputs": outputs,
-        "parameters": {"asset_id": served.asset_id, "request": request},
+        "parameters": {
+            "asset_id": served.asset_id,
+            "request": {"partition": partition, "offset": offset},
+        },
     }
+    return orjson.dumps(body)
 
 
 def _output(name: str, values: list[Any]) -> dict[str, Any]:

@@ -5,11 +5,10 @@ Source: https://cloud.ibm.com/apidocs/machine-learning#deployments-compute-predi
 
 from typing import Any
 
+import orjson
+
 from scoring.codecs.tables import Prediction, Served, Table
 from scoring.errors import invalid
-
-_FIELDS = ["prediction"]
-_FIELDS_WITH_PROBABILITY = ["prediction", "probability"]
 
 
 def decode(body: dict[str, Any]) -> list[Table]:
@@ -53,24 +52,21 @@ def _table(entry: dict[str, Any], index: int) -> Table:
 
 
 def encode(
-    served: Served, request_id: str, results: list[Prediction], request: dict[str, int]
-) -> dict[str, Any]:
+    served: Served, request_id: str, results: list[Prediction], place: tuple[int, int]
+) -> bytes:
     """Return the answer: an entry of ``predictions`` for each entry of ``input_data``."""
-    return {
-        "id": request_id,
-        "deployment_id": served.deployment_id,
-        "asset_id": served.asset_id,
-        "revision": served.revision,
-        "predictions": [_entry(result) for result in results],
-        "request": request,
-    }
+    return b'{"id":%b,%b,"predictions":[%b],"request":{"partition":%d,"offset":%d}}' % (
+        orjson.dumps(request_id),
+        served.members,
+        b",".join([_entry(result) for result in results]),
+        *place,
+    )
 
 
-def _entry(result: Prediction) -> dict[str, Any]:
+def _entry(result: Prediction) -> bytes:
     predictions, probabilities = result
     if probabilities is None:
-        return {"fields": _FIELDS, "values": [[prediction] for prediction in predictions]}
-    return {
-        "fields": _FIELDS_WITH_PROBABILITY,
-        "values": list(zip(predictions, probabilities, strict=True)),
-    }
+        values = orjson.dumps([[prediction] for prediction in predictions])
+        return b'{"fields":["prediction"],"values":%b}' % values
+    values = orjson.dumps(list(zip(predictions, probabilities, strict=True)))
+    return b'{"fields":["prediction","probability"],"values":%b}' % values

@@ -229,8 +229,8 @@ def check_request(headers, value):
         assert layout is _EVERY_TYPE or not np.isnan(matrix).any()
     results = [Prediction([0] * count, [[0.5, 0.5]] * count) for count in counts]
     served = Served(request.deployment_id, "a", 4)
-    body = request.codec.encode(served, request.request_id, results, {"partition": 3, "offset": 1})
-    assert orjson.loads(orjson.dumps(body))["id"] == request.request_id
+    body = request.codec.encode(served, request.request_id, results, (3, 1))
+    assert orjson.loads(body)["id"] == request.request_id
 
 
 def request(data):

@@ -12,7 +12,11 @@ from artifacts.host import predict
 from artifacts.infer import as_frame, input_schema
 from schemas.commands import COMMANDS
 from schemas.topics import Topics
+from scoring.cache import ModelRef
+from scoring.codecs import wml
+from scoring.codecs.shapes import Shapes
 from scoring.codecs.tables import Served
+from scoring.errors import ScoringError
 from scoring.predictor import Predictor
 from scoring.quarantine import Quarantine
 from scoring.resolver import Endpoint
@@ -101,7 +105,7 @@ class OneDeployment:
         return 4
 
     def resolve(self, deployment_id):
-        return Endpoint(Served(deployment_id, "a", 4), self)
+        return Endpoint(Served(deployment_id, "a", 4), ModelRef(self, "m"))
 
 
 NAMES = st.sampled_from(["x0", "x1", "x2", "more"])
@@ -129,6 +133,58 @@ def requests(draw):
                if draw(st.booleans())]  # fmt: skip
     body = draw(st.binary() | (WML | V2 | JSON).map(lambda body: json.dumps(body).encode()))
     return headers, draw(st.none() | st.just(body))
+
+
+SHAPED = st.fixed_dictionaries(
+    {"values": JSON | st.lists(st.lists(NUMBERS | JSON, max_size=3), max_size=3)},
+    optional={"more": JSON},
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.lists(NAMES, max_size=3), SHAPED, st.sampled_from(["", " ", "]"])),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_a_body_whose_beginning_is_known_is_read_as_any_other(bodies):
+    known = Shapes()
+    for fields, others, odd in bodies:
+        entry = others if fields is None else {"fields": fields} | others
+        value = json.dumps({"input_data": [entry]}, separators=(",", ":")).encode() + odd.encode()
+        try:
+            body = orjson.loads(value)
+            (whole,) = wml.decode(body)
+        except (orjson.JSONDecodeError, ScoringError):
+            assert known.read(value) is None
+            continue
+        quick = known.read(value)
+        if quick is not None:
+            assert quick[:2] == whole[:2]
+            kinds = {type(cell) for row in quick.rows for cell in row}
+            assert not quick.numeric or not kinds & {str, bool, type(None)}
+        known.learn(value, whole.fields)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"input_data":[{"values":[[1.0]],"fields":{"values":[[2.0]]}}]}',
+        b'{"input_data":[{"fields":["\\"values\\":"],"values":[[1.0]]}]}',
+        b'{"input_data":[{"x":"\\"values\\":[[1.0]]}]}","values":[[1.0]]}]}',
+        b'{"input_data":[{"values":[[1.0]],"values":[[2.0]]}]}',
+        b'{"id":"a","input_data":[{"values":[[1.0]]}]}',
+        b'{"input_data":[{"fields":["a"],"values":[[1.0]]}],"id":"a"}',
+        b'{"input_data":[{"values":[[1.0]]},{"values":[[1.0]]}]}',
+        b'{"input_data":[{"deployment":{"values":[[1.0]]}}]}',
+    ],
+)
+def test_a_beginning_is_only_known_where_values_alone_follow(value):
+    known = Shapes()
+    known.learn(value, None)
+    known.learn(value, ("a",))
+    assert known.read(value) is None
 
 
 @given(st.lists(requests(), min_size=1, max_size=3))

@@ -25,7 +25,7 @@ from bench.moods import MOODS, Moody
 from schemas.errors import StoreError
 from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
-from scoring.cache import ModelCache
+from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Table
 from scoring.errors import ScoringError
 from scoring.predictor import Predictor
@@ -235,17 +235,17 @@ def told(results):
 async def test_the_rows_that_break_a_model_fail_alone(predictor, store, tmp_path, mood):
     manifest = saved(store, tmp_path, Moody(MOODS[mood]))
     requests = tables(1, 2, Moody.MOOD, 4, 5, 6, 7)
-    found = told(await predictor.predict(manifest, requests))
+    found = told(await predictor.predict(ModelRef.of(manifest), requests))
     assert found == [2, 4, ScoringCode.MODEL_ERROR, 8, 10, 12, 14]
 
 
 async def test_a_model_that_hangs_is_tried_no_more(predictor, store, tmp_path):
     manifest = saved(store, tmp_path, Moody(MOODS["sleeps for ever"]))
-    assert told(await predictor.predict(manifest, tables(1))) == [2]
-    (hung,) = await predictor.predict(manifest, tables(Moody.MOOD))
+    assert told(await predictor.predict(ModelRef.of(manifest), tables(1))) == [2]
+    (hung,) = await predictor.predict(ModelRef.of(manifest), tables(Moody.MOOD))
     assert (hung.reason, "within 1 s" in hung.message) == (ScoringCode.MODEL_ERROR, True)
     began = time.monotonic()
-    (refused,) = await predictor.predict(manifest, tables(1))
+    (refused,) = await predictor.predict(ModelRef.of(manifest), tables(1))
     assert time.monotonic() - began < 0.5
     assert "in quarantine on this instance" in refused.message
 
@@ -255,18 +255,20 @@ async def test_a_model_that_leaks_is_started_anew_and_no_request_notices(
 ):
     manifest = saved(store, tmp_path, Moody(MOODS[LEAK]))
     for _ in range(25):
-        found = await predictor.predict(manifest, tables(Moody.MOOD))
+        found = await predictor.predict(ModelRef.of(manifest), tables(Moody.MOOD))
         assert told(found) == [2 * Moody.MOOD]
 
 
 async def test_rows_that_do_not_fit_are_told_and_the_others_answered(predictor, store, tmp_path):
     manifest = saved(store, tmp_path, Moody(""))
     requests = [*tables(1), [Table(None, [["a", 0.0, 0.0]])], [Table(("x0",), [[1.0]])], *tables(4)]
-    found = told(await predictor.predict(manifest, requests))
+    found = told(await predictor.predict(ModelRef.of(manifest), requests))
     assert found == [2, ScoringCode.SCHEMA_MISMATCH, ScoringCode.SCHEMA_MISMATCH, 8]
 
 
 async def test_more_rows_than_one_call_takes_come_back_in_order(predictor, store, tmp_path):
     manifest = saved(store, tmp_path, Moody(""))
     requests = tables(*range(700, 5700))
-    assert told(await predictor.predict(manifest, requests)) == [2 * n for n in range(700, 5700)]
+    assert told(await predictor.predict(ModelRef.of(manifest), requests)) == [
+        2 * n for n in range(700, 5700)
+    ]

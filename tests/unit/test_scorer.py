@@ -8,6 +8,7 @@ import pytest
 
 from schemas.scoring import ScoringCode
 from schemas.topics import Topics
+from scoring.cache import ModelRef
 from scoring.codecs.tables import Prediction, Served
 from scoring.errors import ScoringError
 from scoring.resolver import Endpoint
@@ -44,7 +45,7 @@ class Deployments:
     def resolve(self, deployment_id):
         if deployment_id == "none":
             raise ScoringError(ScoringCode.DEPLOYMENT_NOT_FOUND, "none")
-        return Endpoint(Served(deployment_id, "a", self.at), deployment_id)
+        return Endpoint(Served(deployment_id, "a", self.at), ModelRef(None, deployment_id))
 
 
 class Models:
@@ -53,7 +54,8 @@ class Models:
     def __init__(self):
         self.go = asyncio.Event()
 
-    async def predict(self, name, requests):
+    async def predict(self, ref, requests):
+        name = ref.key
         if name == "slow":
             await self.go.wait()
         if name == "broken":
