@@ -16,6 +16,10 @@ from schemas.manifest import Manifest
 
 T = TypeVar("T")
 
+# Values of a matrix that is built on the event loop, in a millisecond or two: larger ones would
+# hold up who has little to ask, and for smaller ones the thread would cost more than the matrix.
+AT_ONCE = 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -33,7 +37,8 @@ class Hosts:
         self._store = store
         self._limits = limits
         self._server = ForkServer()
-        # A thread waits for each process that is working; ``at_once`` is how many may.
+        self._processes: set[Process] = set()
+        # What would hold up the event loop: files, forks, large matrices.
         self._threads = ThreadPoolExecutor(at_once, "model")
 
     async def start(self) -> None:
@@ -42,8 +47,9 @@ class Hosts:
 
     async def stop(self) -> None:
         """End every process, whatever it is at."""
-        # Not in a thread: each of them may be waiting for a model, which ends with this.
+        # Not in a thread: they may all be taken. Who waits for a model hears that it has died.
         self._server.close()
+        await asyncio.gather(*[process.end() for process in self._processes])
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def load(self, manifest: Manifest) -> "HostedModel":
@@ -53,25 +59,20 @@ class Hosts:
         written by another version than the manifest says; ModelRaisedError, ModelDiedError and
         ModelOverdueError for what loading it does.
         """
-        return await self._run(self._load, manifest)
-
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
-    def _load(self, manifest: Manifest) -> "HostedModel":
         if manifest.input_schema is None:
             raise StoreError(
                 f"model {manifest.name!r} has no input schema: it cannot read a request"
             )
-        content = self._store.read(manifest.uri, manifest.sha256)
-        process = Process(self._server, self._limits.memory_bytes)
+        content = await self._run(self._store.read, manifest.uri, manifest.sha256)
+        process = await self._run(Process, self._server, self._limits.memory_bytes)
+        self._processes = {process, *(other for other in self._processes if other.alive)}
         try:
-            head, _ = process.ask(content, limit_s=self._limits.load_s)
+            head, _ = await process.ask(content, limit_s=self._limits.load_s)
         except ModelRaisedError:
-            process.end()
+            await process.end()
             raise
         if head.get("version") != manifest.framework.version:
-            process.end()
+            await process.end()
             raise StoreError(
                 f"{manifest.uri} was written by scikit-learn {str(head.get('version'))[:40]}, its "
                 f"manifest says {manifest.framework.version}"
@@ -80,6 +81,9 @@ class Hosts:
         return HostedModel(
             manifest, layout, len(content), process, self._threads, self._limits.predict_s
         )
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
 class HostedModel:
@@ -107,19 +111,17 @@ class HostedModel:
         """Whether it can be asked."""
         return self._process.alive
 
-    async def predict(self, build: Callable[[], Matrix]) -> tuple[Column, Column | None]:
-        """Predict on what ``build`` returns (rows, fields), both off the event loop.
+    async def predict(
+        self, build: Callable[[], Matrix], rows: int = 1
+    ) -> tuple[Column, Column | None]:
+        """Predict on what ``build`` returns (rows, fields), for many ``rows`` built in a thread.
 
         Returns predictions and, where there are any, probabilities; their shapes are the model's
         word. Raises what ``build`` raises, and ModelRaisedError, ModelDiedError, ModelGoneError or
         ModelOverdueError.
         """
         await self._turn.acquire()
-        try:
-            call = asyncio.get_running_loop().run_in_executor(self._threads, self._predict, build)
-        except RuntimeError as error:
-            self._turn.release()
-            raise ModelGoneError("models are asked no more: the agent stops") from error
+        call = asyncio.create_task(self._predict(build, rows))
         # Whoever gives up must not let the next one speak before this answer has come.
         call.add_done_callback(self._ended)
         return await asyncio.shield(call)
@@ -127,21 +129,34 @@ class HostedModel:
     async def close(self) -> None:
         """End its process, once it has answered what it was asked."""
         async with self._turn:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._process.end)
+            await self._process.end()
 
-    def _ended(self, call: "asyncio.Future[Any]") -> None:
+    def _ended(self, call: "asyncio.Task[Any]") -> None:
         self._turn.release()
         if not call.cancelled():
             call.exception()
 
-    def _predict(self, build: Callable[[], Matrix]) -> tuple[Column, Column | None]:
+    async def _predict(
+        self, build: Callable[[], Matrix], rows: int
+    ) -> tuple[Column, Column | None]:
         process = self._process
         if not process.alive:
             raise ModelGoneError("its process has ended")
-        body = pickle.dumps(build(), pickle.HIGHEST_PROTOCOL)
-        head, answer = process.ask(body, limit_s=self._limit_s)
+        if rows * len(self.layout.schema.fields) <= AT_ONCE:
+            body = _pickled(build)
+        else:
+            loop = asyncio.get_running_loop()
+            try:
+                body = await loop.run_in_executor(self._threads, _pickled, build)
+            except RuntimeError as error:
+                raise ModelGoneError("models are asked no more: the agent stops") from error
+        head, answer = await process.ask(body, limit_s=self._limit_s)
         try:
             labels, *shares = unpack(head.get("columns"), answer)
         except (WireError, ValueError) as error:
-            raise process.died(f"answered {error}") from None
+            raise await process.died(f"answered {error}") from None
         return labels, shares[0] if shares else None
+
+
+def _pickled(build: Callable[[], Matrix]) -> bytes:
+    return pickle.dumps(build(), pickle.HIGHEST_PROTOCOL)

@@ -1,5 +1,6 @@
 """Processes for models as the agent holds them: forked, asked, timed, killed."""
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -8,17 +9,7 @@ import threading
 from typing import Any
 
 from artifacts.confinement import clean_environment, end_of
-from artifacts.wire import (
-    END,
-    FORK,
-    LINE,
-    STEP_S,
-    OverdueError,
-    Patience,
-    WireError,
-    receive,
-    send,
-)
+from artifacts.wire import END, FORK, LINE, OverdueError, WireError, exchange, within
 from schemas.errors import BatonError, StoreError
 
 STOP_S = 5.0
@@ -57,45 +48,47 @@ class ModelOverdueError(BatonError):
 
 
 class Process:
-    """The process of one model, as the agent holds it. Used by one thread at a time."""
+    """The process of one model, as the agent holds it; asked one thing at a time."""
 
     def __init__(self, server: "ForkServer", memory_bytes: int) -> None:
         self._server = server
         self._socket, self._pid = server.fork(memory_bytes)
-        self._socket.settimeout(STEP_S)
+        self._socket.settimeout(0)
         self.alive = True
         self.answered = 0
 
-    def ask(self, body: bytes, *, limit_s: float) -> tuple[dict[str, Any], bytearray]:
+    async def ask(self, body: bytes, *, limit_s: float) -> tuple[dict[str, Any], bytearray]:
         """Send a message and return the answer; raises as HostedModel.predict."""
-        patience = Patience(limit_s)
         try:
-            send(self._socket, {}, body, patience=patience)
-            answer, content = receive(self._socket, patience)
+            answer, content = await within(limit_s, exchange(self._socket, body))
         except OverdueError:
-            self.end()
+            await self.end()
             raise ModelOverdueError(f"no answer within {limit_s:g} s") from None
         except (WireError, OSError) as error:
-            raise self.died(str(error)) from None
+            raise await self.died(str(error)) from None
         if "out_of_memory" in answer:
-            raise self.died("ran out of memory", known=True)
+            raise await self.died("ran out of memory", known=True)
         if "error" in answer:
             # A stranger's text: half of a surrogate pair could not be passed on.
             raise ModelRaisedError(str(answer["error"]).encode(errors="replace").decode())
         self.answered += 1
         return answer, content
 
-    def died(self, why: str, *, known: bool = False) -> ModelDiedError:
+    async def died(self, why: str, *, known: bool = False) -> ModelDiedError:
         """End it and return the error that says how it went."""
-        how = self.end()
+        how = await self.end()
         return ModelDiedError(f"its process {why if known else how or why}", self.answered)
 
-    def end(self) -> str | None:
+    async def end(self) -> str | None:
         """Kill it and what it started; how it had ended, if it had."""
         if not self.alive:
             return None
         self.alive = False
-        return self._server.end(self._socket, self._pid)
+        try:
+            return await asyncio.to_thread(self._server.end, self._pid)
+        finally:
+            # Only now: it may have been waited for until then.
+            self._socket.close()
 
 
 class ForkServer:
@@ -105,8 +98,8 @@ class ForkServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
-        # Ours of each process that runs.
-        self._sockets: set[socket.socket] = set()
+        # By pid, our side of each process that runs. Who holds the process closes it.
+        self._sockets: dict[int, socket.socket] = {}
         self._closed = False
 
     def start(self) -> None:
@@ -126,21 +119,21 @@ class ForkServer:
             for _ in range(ATTEMPTS):
                 orders = self._started()
                 ours, theirs = socket.socketpair()
-                self._sockets.add(ours)
                 with theirs, contextlib.suppress(OSError, ValueError):
                     socket.send_fds(orders, [b"%s %d" % (FORK, memory_bytes)], [theirs.fileno()])
-                    return ours, int(orders.recv(LINE))
+                    pid = int(orders.recv(LINE))
+                    self._sockets[pid] = ours
+                    return ours, pid
+                ours.close()
                 # It died; its processes went with it.
                 self._end()
         raise StoreError("no process can be started for a model: the machine may be out of memory")
 
-    def end(self, ours: socket.socket, pid: int) -> str | None:
+    def end(self, pid: int) -> str | None:
         """Kill the process ``pid``; say how it had ended, or None where that is not known."""
         with self._lock, contextlib.suppress(OSError, ValueError):
-            ours.close()
             # Gone already where the server that forked it is.
-            if ours in self._sockets and self._orders is not None:
-                self._sockets.remove(ours)
+            if self._sockets.pop(pid, None) is not None and self._orders is not None:
                 self._orders.sendall(b"%s %d" % (END, pid))
                 return end_of(int(self._orders.recv(LINE)))
         return None
@@ -176,9 +169,8 @@ class ForkServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for ours in self._sockets:
-            # A thread may be reading from it: this wakes it, a close alone would not.
+        for ours in self._sockets.values():
+            # Somebody may wait for what comes from it: this wakes them, a close would not.
             with contextlib.suppress(OSError):
                 ours.shutdown(socket.SHUT_RDWR)
-            ours.close()
         self._sockets.clear()

@@ -3,14 +3,14 @@
 Only plain numbers and JSON come back from a model: what it says is never unpickled.
 """
 
-import contextlib
+import asyncio
 import json
 import math
 import socket
 import struct
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,9 @@ MAX_HEAD = 1024**2
 MAX_BODY = 1024**3
 _NUMBERS = frozenset("biuf")
 
-# The time-out of a socket whose other side is waited for with Patience.
-STEP_S = 0.1
+# A step of waiting with a limit.
+STEP_S = 0.25
+_SMALL = 64 * 1024
 
 # Orders to the fork server, and the most bytes of one or of its answer.
 FORK = b"fork"
@@ -30,6 +31,8 @@ END = b"end"
 LINE = 64
 
 Column = npt.NDArray[Any] | list[Any]
+
+T = TypeVar("T")
 
 
 class WireError(Exception):
@@ -40,65 +43,83 @@ class OverdueError(Exception):
     """Nothing came within the time limit."""
 
 
-class Patience:
-    """Seconds that may be spent on the other side; a pause of this process does not count.
-
-    Counted in steps no longer than the socket's time-out: what a step takes beyond it, this process
-    (or the machine) stood still, and what the model answered meanwhile is there.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._left = seconds
-
-    def spent(self, begun: float) -> None:
-        """Count a step that began at ``begun`` (time.monotonic). Raises OverdueError."""
-        self._left -= min(time.monotonic() - begun, STEP_S)
-        if self._left <= 0:
-            raise OverdueError
+def send(sock: socket.socket, head: dict[str, Any], *body: bytes) -> None:
+    """Send a message. Raises OSError where the other side is gone."""
+    for part in _framed(head, *body):
+        sock.sendall(part)
 
 
-def send(
-    sock: socket.socket,
-    head: dict[str, Any],
-    *body: bytes | memoryview,
-    patience: Patience | None = None,
-) -> None:
-    """Send a message; ``patience`` None waits for ever, else the socket's time-out is STEP_S.
-
-    Raises OSError where the other side is gone, OverdueError past the patience.
-    """
+def _framed(head: dict[str, Any], *body: bytes) -> list[bytes]:
+    """Return what to send: one piece where it is small, for each wakes the other side."""
     text = json.dumps(head).encode()
     size = sum(len(part) for part in body)
-    for part in (_LENGTHS.pack(len(text), size) + text, *body):
-        if patience is None:
-            sock.sendall(part)
-        else:
-            _send(sock, memoryview(part), patience)
+    start = _LENGTHS.pack(len(text), size) + text
+    return [b"".join([start, *body])] if size <= _SMALL else [start, *body]
 
 
-def _send(sock: socket.socket, part: memoryview, patience: Patience) -> None:
-    at = 0
-    while at < len(part):
-        begun = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            at += sock.send(part[at:])
-        if at < len(part):
-            patience.spent(begun)
+def receive(sock: socket.socket) -> tuple[dict[str, Any], bytearray]:
+    """Return the next message, whenever it comes. Raises WireError."""
+    reading = _reading()
+    view = next(reading)
+    while True:
+        try:
+            count = sock.recv_into(view)
+        except OSError as error:
+            raise WireError(str(error)) from None
+        try:
+            view = reading.send(count)
+        except StopIteration as end:
+            message: tuple[dict[str, Any], bytearray] = end.value
+            return message
 
 
-def receive(
-    sock: socket.socket, patience: Patience | None = None
-) -> tuple[dict[str, Any], bytearray]:
-    """Return the next message; ``patience`` as in ``send``.
+async def exchange(sock: socket.socket, body: bytes) -> tuple[dict[str, Any], bytearray]:
+    """Send ``body`` over ``sock``, which does not block, and return what comes back.
 
-    Raises WireError, and OverdueError past the patience.
+    Raises WireError and OSError where the other side is gone or does not speak as it should.
     """
-    lengths = _read(sock, _LENGTHS.size, patience)
+    loop = asyncio.get_running_loop()
+    for part in _framed({}, body):
+        await loop.sock_sendall(sock, part)
+    reading = _reading()
+    view = next(reading)
+    while True:
+        count = await loop.sock_recv_into(sock, view)
+        try:
+            view = reading.send(count)
+        except StopIteration as end:
+            message: tuple[dict[str, Any], bytearray] = end.value
+            return message
+
+
+async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` does; past ``limit_s`` cancel it and raise OverdueError.
+
+    Counted in steps: what one takes beyond STEP_S, this process (or the machine) stood still, and
+    that is not the time of whom it waits for.
+    """
+    task = asyncio.ensure_future(work)
+    left = limit_s
+    try:
+        while left > 0:
+            begun = time.monotonic()
+            await asyncio.wait([task], timeout=min(left, STEP_S))
+            if task.done():
+                return task.result()
+            left -= min(time.monotonic() - begun, STEP_S)
+        raise OverdueError
+    finally:
+        task.cancel()
+
+
+def _reading() -> Generator[memoryview, int, tuple[dict[str, Any], bytearray]]:
+    """Yield where the next bytes go, take how many came (0: none will), and return the message."""
+    lengths = yield from _filled(_LENGTHS.size)
     head_size, body_size = _LENGTHS.unpack(lengths)
     if head_size > MAX_HEAD or body_size > MAX_BODY:
         raise WireError(f"a message of {head_size} and {body_size} bytes")
-    text = _read(sock, head_size, patience)
-    body = _read(sock, body_size, patience)
+    text = yield from _filled(head_size)
+    body = yield from _filled(body_size)
     try:
         head = json.loads(text)
     except (ValueError, RecursionError):
@@ -108,22 +129,14 @@ def receive(
     return head, body
 
 
-def _read(sock: socket.socket, size: int, patience: Patience | None) -> bytearray:
+def _filled(size: int) -> Generator[memoryview, int, bytearray]:
     buffer = bytearray(size)
     view, at = memoryview(buffer), 0
     while at < size:
-        begun = time.monotonic()
-        try:
-            count = sock.recv_into(view[at:])
-        except TimeoutError:
-            count = None
-        except OSError as error:
-            raise WireError(str(error)) from None
-        if count == 0:
+        count = yield view[at:]
+        if not count:
             raise WireError("the connection ended")
-        at += count or 0
-        if patience is not None and at < size:
-            patience.spent(begun)
+        at += count
     return buffer
 
 

@@ -247,8 +247,8 @@ async def _answer(model: HostedModel, parts: list[_Slice]) -> None:
     def build() -> Matrix:
         return model.layout.build([(part.plan, part.rows) for part in parts], numeric=numeric)
 
-    predicted, probabilities = await model.predict(build)
     rows = sum([len(part.rows) for part in parts])
+    predicted, probabilities = await model.predict(build, rows)
     bad = _not_finite(predicted, rows) | _not_finite(probabilities, rows)
     good = not bad.any()
     labels = _listed(predicted)

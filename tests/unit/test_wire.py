@@ -8,20 +8,21 @@ import time
 
 import pytest
 
-from artifacts.wire import STEP_S, OverdueError, Patience, receive, send
+from artifacts.wire import OverdueError, exchange, within
 
 # A model that takes less than it may, and an agent that is told when to be paused.
 ASKS = """
-import os, socket, sys, time
-from artifacts.wire import STEP_S, Patience, receive, send
+import asyncio, os, socket, time
+from artifacts.wire import exchange, receive, send, within
 ours, theirs = socket.socketpair()
 if os.fork() == 0:
+    receive(theirs)
     time.sleep(0.3)
     send(theirs, {"late": False}, b"x" * 10)
     os._exit(0)
-ours.settimeout(STEP_S)
+ours.setblocking(False)
 print("waiting", flush=True)
-print(receive(ours, Patience(1.0))[0])
+print(asyncio.run(within(1.0, exchange(ours, b"")))[0])
 """
 
 
@@ -29,7 +30,7 @@ print(receive(ours, Patience(1.0))[0])
 def pair():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(STEP_S)
+        ours.settimeout(0)
         yield ours, theirs
 
 
@@ -43,22 +44,22 @@ def test_a_pause_of_the_agent_is_not_the_models_time():
     assert asks.returncode == 0
 
 
-def test_who_says_nothing_is_overdue(pair):
+async def test_who_says_nothing_is_overdue(pair):
     ours, _ = pair
     begun = time.monotonic()
     with pytest.raises(OverdueError):
-        receive(ours, Patience(0.3))
+        await within(0.3, exchange(ours, b""))
     assert time.monotonic() - begun >= 0.3
 
 
-def test_who_reads_nothing_is_overdue(pair):
+async def test_who_reads_nothing_is_overdue(pair):
     ours, _ = pair
     with pytest.raises(OverdueError):
-        send(ours, {}, b"x" * 10_000_000, patience=Patience(0.3))
+        await within(0.3, exchange(ours, b"x" * 10_000_000))
 
 
-def test_who_says_a_little_for_ever_is_overdue(pair):
+async def test_who_says_a_little_for_ever_is_overdue(pair):
     ours, theirs = pair
     theirs.sendall((100).to_bytes(4, "big") + (0).to_bytes(8, "big"))
     with pytest.raises(OverdueError):
-        receive(ours, Patience(0.3))
+        await within(0.3, exchange(ours, b""))
