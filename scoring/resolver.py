@@ -10,6 +10,7 @@ from schemas.topics import Topic
 from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Served
 from scoring.errors import ScoringError
+from scoring.fence import Fence
 from transport.state_view import StateView
 
 POLL_S = 0.005
@@ -34,6 +35,7 @@ class Resolver:
         self._cache = cache
         # Put together once for each record of a deployment that serves.
         self._endpoints: dict[str, tuple[DeploymentRecord, Endpoint]] = {}
+        self._fence = Fence(self._view.catch_up)
         self._started = False
 
     async def start(self) -> None:
@@ -52,7 +54,7 @@ class Resolver:
         Called after a batch was fetched: so no request in it is answered by a revision older than
         one whose event was visible when the request was appended.
         """
-        await self._view.catch_up()
+        await self._fence.wait()
 
     async def reach(self, deployment_id: str, revision: int, timeout_s: float) -> None:
         """Wait, at most ``timeout_s``, until the deployment is at ``revision`` or beyond."""
