@@ -4,7 +4,6 @@ BIN := .venv/bin
 READY := .venv/.ready
 MINUTES ?= 1
 SECONDS ?= 60
-REF ?= HEAD~1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit lint fuzz chaos variants bench bench-quick hostile backlog soak lock clean
@@ -50,7 +49,7 @@ bench: $(READY) ## Measure all that docs/performance.md tells, against others, a
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 bench-quick: $(READY) ## Compare the working tree's speed with its parent commit (REF=...), in 3 minutes
-	@$(BIN)/python -m bench --quick --ref $(REF)
+	@$(BIN)/python -m bench --quick $(if $(REF),--ref $(REF))
 
 backlog: $(READY) ## Work off 2 million waiting requests and 200,000 commands, and watch the memory
 	@$(BIN)/python -m bench.backlog

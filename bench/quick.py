@@ -48,8 +48,13 @@ class Version:
     found: dict[str, list[float]] = field(default_factory=dict)
 
 
-def compare(ref: str, share: float) -> None:
-    """Measure both and print their figures and ratios."""
+def compare(ref: str | None, share: float) -> None:
+    """Measure both and print their figures and ratios.
+
+    Without ``ref`` a working tree with changes is compared with its HEAD, one without with HEAD~1.
+    """
+    if not ref:
+        ref = "HEAD" if commit(ROOT).endswith("+") else "HEAD~1"
     with worktree(ref) as other, rig() as (settings, folder):
         versions = (
             Version(f"{ref} ({commit(ROOT, ref)})", other),

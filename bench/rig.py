@@ -128,6 +128,23 @@ async def fill(settings: Settings, writes: Iterable[Write]) -> None:
         await asyncio.gather(*await append(producer, list(writes)))
 
 
+async def appear(settings: Settings, writes: Sequence[Write]) -> float:
+    """Append ``writes`` in one transaction and return when it was committed (epoch ms).
+
+    Who reads what is committed sees all of them at once, however fast this process appends.
+    """
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap_servers,
+        transactional_id=f"{settings.app}-filler",
+        max_batch_size=900_000,
+    ) as producer:
+        await producer.begin_transaction()
+        await asyncio.gather(*await append(producer, writes))
+        committed = time.time() * 1000
+        await producer.commit_transaction()
+    return committed
+
+
 async def rate(settings: Settings, topic: Topic, count: int, source: Sequence[int]) -> float:
     """Wait for ``count`` records behind the offsets ``source`` and return records a second.
 

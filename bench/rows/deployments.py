@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 from bench.payloads import batonic
-from bench.rig import Rig, service
-from bench.rows.throughput import fitted, worked_off
+from bench.rig import Rig
+from bench.rows.throughput import fitted, served
 from bench.seed import manifest_of, seed
 
-REQUESTS = 120_000
+REQUESTS = 80_000
 DEPLOYMENTS = (1, 10, 100, 1000)
 # Of all the deployments: each is a process of its own, and an agent keeps 64.
 ASSETS = 10
@@ -24,8 +24,7 @@ def measure(rig: Rig) -> dict[str, Any]:
             manifest = manifest_of(settings, estimator, frame)
             ids = asyncio.run(seed(settings, manifest, count, assets=min(ASSETS, count)))
             payloads = batonic(ids, list(frame.columns), frame.to_numpy().tolist())
-            agent = service("scoring", settings, rig.folder, wait=False)
-            found = worked_off(settings, payloads, rig.size(REQUESTS), agent)
+            found = served(rig, settings, payloads, rig.size(REQUESTS))
             rates[str(count)].append(found)
             rig.say(
                 f"deployments, round {number + 1} of {rig.rounds}: {count:,} mixed {found:,.0f}/s"

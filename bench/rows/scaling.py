@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import psutil
-from aiokafka import AIOKafkaProducer
 
 from bench.payloads import batonic, stream
-from bench.rig import Rig, answers, remove, service
+from bench.rig import Rig, answers, appear, remove, service
 from bench.rows.throughput import fitted
 from bench.seed import manifest_of, seed
 from transport.settings import Settings
-from transport.transactions import Write, append
 
 INSTANCES = (1, 2, 4)
 ROUNDS = 3
@@ -59,22 +57,6 @@ def spent(rig: Rig, settings: Settings, count: int) -> float:
     if len(found.times_ms) != WARM + requests:
         raise ValueError(f"{requests:,} requests had {len(found.times_ms) - WARM:,} answers")
     return (after - before) / requests * 1e6
-
-
-async def appear(settings: Settings, writes: list[Write]) -> None:
-    """Append ``writes`` in one transaction: agents, which read what is committed, see all at once.
-
-    So they meet a backlog, however fast this process appends.
-    """
-    async with (
-        AIOKafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers,
-            transactional_id=f"{settings.app}-filler",
-            max_batch_size=900_000,
-        ) as producer,
-        producer.transaction(),
-    ):
-        await asyncio.gather(*await append(producer, writes))
 
 
 def cpu(pids: Iterable[int]) -> float:

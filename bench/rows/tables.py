@@ -2,7 +2,8 @@
 
 Calling directly means: the rows of each request lie in memory as a DataFrame of their own, and one
 thread of this process asks the pipeline for labels and probabilities (``predict`` and
-``predict_proba``, as a scoring answer holds both), frame after frame. No topic, no JSON.
+``predict_proba``, as a scoring answer holds both), frame after frame. No topic, no JSON. Beside it,
+all rows in one frame: what grouping could give at most.
 """
 
 import asyncio
@@ -19,13 +20,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from bench.payloads import batonic
-from bench.rig import Rig, service
-from bench.rows.throughput import worked_off
+from bench.rig import Rig
+from bench.rows.throughput import served
 from bench.seed import manifest_of, seed
 
 ROWS = 10_000
 # By rows a request: how many requests, and how many frames are asked for directly.
-REQUESTS = {100: (3_000, 600), 1: (40_000, 600)}
+REQUESTS = {100: (6_000, 200), 1: (60_000, 100)}
+WHOLE_CALLS = 5
 NUMBERS = ("age", "income", "balance", "tenure", "score")
 STRINGS = {
     "country": ("AT", "CH", "DE", "FR", "IT", "PL"),
@@ -69,12 +71,12 @@ def measure(rig: Rig) -> dict[str, Any]:
         manifest = manifest_of(settings, estimator, frame)
         ids = asyncio.run(seed(settings, manifest, 1))
         payloads = batonic(ids, list(frame.columns), rows, size)
-        agent = service("scoring", settings, rig.folder, wait=False)
-        ours = size * worked_off(settings, payloads, requests, agent)
+        ours = size * served(rig, settings, payloads, requests)
         theirs = direct(estimator, frame, size, calls)
-        kept = found.setdefault(str(size), {"baton": [], "direct": []})
+        kept = found.setdefault(str(size), {"baton": [], "direct": [], "whole": []})
         kept["baton"].append(ours)
         kept["direct"].append(theirs)
+        kept["whole"].append(direct(estimator, frame, len(frame), WHOLE_CALLS))
         rig.say(
             f"tables, round {number + 1} of {rig.rounds}: {size} rows a request "
             f"{ours:,.0f} rows/s, called directly {theirs:,.0f} rows/s"

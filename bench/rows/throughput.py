@@ -14,7 +14,7 @@ from bench import models
 from bench.figures import steady_rate
 from bench.payloads import KINDS, Payload, batonic, stream
 from bench.peers import PEERS, prepare, request, running
-from bench.rig import Rig, answers, fill, remove, service
+from bench.rig import Answers, Rig, answers, appear, fill, remove, service
 from bench.seed import manifest_of, seed
 from transport.admin import ensure_topics
 from transport.settings import Settings
@@ -32,8 +32,8 @@ COUNTS = {
         "ceiling": 300_000,
     },
     "forest": {
-        BATON: 40_000,
-        "confluent": 40_000,
+        BATON: 80_000,
+        "confluent": 80_000,
         "kstreams": 60_000,
         "faust": 400,
         "quix": 400,
@@ -127,12 +127,33 @@ def worked_off(
         asyncio.run(fill(settings, stream(settings, payloads, count)))
         with contestant:
             found = asyncio.run(answers(settings, settings.topics.responses, count))
-        if len(found.times_ms) < count or found.errors:
-            raise ValueError(
-                f"{count:,} requests got {len(found.times_ms):,} answers, {len(found.errors):,} "
-                f"errors, e.g. {found.errors[:1]}"
-            )
+        complete(found, count)
         return steady_rate(found.times_ms)
+
+
+def served(rig: Rig, settings: Settings, payloads: list[Payload], count: int) -> float:
+    """Return the requests a second of a running agent to which ``count`` appear at once.
+
+    From then to the last answer: nothing of it is left out, and no start is in it. Deletes the
+    topics. Raises ValueError as ``worked_off`` does.
+    """
+    topic = settings.topics.responses
+    with _topics(settings), service("scoring", settings, rig.folder):
+        asyncio.run(fill(settings, stream(settings, payloads, len(payloads))))
+        asyncio.run(answers(settings, topic, len(payloads)))
+        begun = asyncio.run(appear(settings, list(stream(settings, payloads, count))))
+        found = asyncio.run(answers(settings, topic, len(payloads) + count))
+        complete(found, len(payloads) + count)
+        return count / (max(found.times_ms) - begun) * 1000
+
+
+def complete(found: Answers, count: int) -> None:
+    """Raise ValueError where an answer is missing or an error."""
+    if len(found.times_ms) < count or found.errors:
+        raise ValueError(
+            f"{count:,} requests got {len(found.times_ms):,} answers, {len(found.errors):,} "
+            f"errors, e.g. {found.errors[:1]}"
+        )
 
 
 def foreign(name: str, fields: list[str], rows: list[Any]) -> list[Payload]:
