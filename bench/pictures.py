@@ -76,14 +76,15 @@ def _replace(rows: Results) -> Any:  # noqa: ANN401
     axis.plot(line["at_s"], line["p50"], color=OURS, lw=1.4, label="median in 100 ms")
     axis.axvline(0, color="#444", ls="--", lw=0.8)
     axis.axvline(line["command_s"], color="#444", ls=":", lw=0.8)
-    top = axis.get_ylim()[1]
+    # Room for the words above the lines.
+    top = 1.35 * max(line["worst"])
     axis.text(0, top, " deployment-updated", va="top")
     axis.text(line["command_s"], top, "replace-asset ", va="top", ha="right")
     axis.set_ylim(0, top)
     axis.set_xlabel("seconds from the event")
     axis.set_ylabel("latency, ms")
     axis.set_title(f"through a replace by a model of {found['megabytes']} MB, {found['rate']}/s")
-    axis.legend(frameon=False, loc="center right")
+    axis.legend(frameon=False, loc="upper right", ncols=1)
     return figure
 
 

@@ -40,11 +40,11 @@ def measure(rig: Rig) -> dict[str, Any]:
     }
 
 
-def applied(rig: Rig, settings: Settings, count: int, **how: Any) -> float:  # noqa: ANN401
+def applied(rig: Rig, settings: Settings, count: int) -> float:
     """Return events a second of a worker that finds ``count`` commands waiting."""
     asyncio.run(ensure_topics(settings.bootstrap_servers, settings.topics))
     asyncio.run(fill(settings, commands(settings, count)))
-    with service("worker", settings, rig.folder, wait=False, **how):
+    with service("worker", settings, rig.folder, wait=False):
         found = asyncio.run(answers(settings, settings.topics.events, count))
     asyncio.run(remove(settings))
     if len(found.times_ms) != count:
