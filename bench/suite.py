@@ -42,10 +42,10 @@ class Step:
 
 
 STEPS: Mapping[str, Step] = {
-    "throughput": Step(throughput.measure, 8.5),
+    "throughput": Step(throughput.measure, 9.0),
     "deployments": Step(deployments.measure, 2.0),
-    "tables": Step(tables.measure, 1.5),
-    "latency": Step(latency.measure, 3.5),
+    "tables": Step(tables.measure, 1.7),
+    "latency": Step(latency.measure, 4.0),
     "replacing": Step(replacing.measure, 1.3),
     "control": Step(control.measure, 1.0),
     "state": Step(state.measure, 1.5),

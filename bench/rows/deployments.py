@@ -10,6 +10,8 @@ from bench.seed import manifest_of, seed
 
 REQUESTS = 80_000
 DEPLOYMENTS = (1, 10, 100, 1000)
+# Of what lies between: it is in the picture alone.
+BETWEEN_ROUNDS = 2
 # Of all the deployments: each is a process of its own, and an agent keeps 64.
 ASSETS = 10
 
@@ -20,6 +22,8 @@ def measure(rig: Rig) -> dict[str, Any]:
     rates: dict[str, list[float]] = {str(count): [] for count in DEPLOYMENTS}
     for number in range(rig.rounds):
         for count in DEPLOYMENTS:
+            if number >= BETWEEN_ROUNDS and count not in {DEPLOYMENTS[0], DEPLOYMENTS[-1]}:
+                continue
             settings = rig.fresh(f"deployments-{count}-{number}")
             manifest = manifest_of(settings, estimator, frame)
             ids = asyncio.run(seed(settings, manifest, count, assets=min(ASSETS, count)))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 2
 RATES = (500, 5_000)
-MEASURED_S = 8.0
+MEASURED_S = 7.0
 # A contestant's own warming up, at the higher rate; then its queue empties.
-WARM = load.Phase(RATES[-1], 6.0, rest_s=2.0)
+WARM = load.Phase(RATES[-1], 5.0, rest_s=2.0)
 DELIVERIES = ("exactly_once", "at_least_once")
 PEERS = ("kstreams", "kstreams-10ms")
 

@@ -175,8 +175,8 @@ def test_the_page_tells_each_claim_with_its_spread_and_its_verdict():
         " against confluent-kafka by hand | 2.00x (1.00-2.00) | ≥ 1.2x | reached |",
         " against MLServer |  | ≥ 60x | not measured: RuntimeError: it cannot be installed |",
         (
-            "| 5 | a mixed table: rows/s against calling the pipeline directly | | | | not measured: "
-            "ValueError: no table |"
+            "| 5 | a mixed table: rows/s against calling the pipeline directly | | | | "
+            "not measured: ValueError: no table |"
         ),
         " the least of p50 and p99 at both rates | 0.97x | ≥ 1x | **missed** |",
         "| Faust | at least once | 1,000 | 60.0 (50.0-70.0) | transactions |",
