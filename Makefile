@@ -6,10 +6,10 @@ MINUTES ?= 1
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint fuzz chaos variants bench hostile backlog soak lock clean
+.PHONY: help setup demo test unit lint fuzz chaos variants bench bench-quick hostile backlog soak lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@echo "setting up .venv from requirements.lock (about a minute, once)"
@@ -45,10 +45,11 @@ chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a
 variants: $(READY) ## Show that the history checker catches what is broken on purpose
 	@$(BIN)/python -m pytest tests/chaos/test_variants.py
 
-bench: $(READY) ## Measure requests and commands a second, and latency
-	@$(BIN)/python -m bench.scoring
-	@$(BIN)/python -m bench.commands
-	@$(BIN)/python -m bench.latency
+bench: $(READY) ## Measure all that docs/performance.md tells, against others, and write it (ONLY=1,2)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+bench-quick: $(READY) ## Compare the working tree's speed with its parent commit (REF=...), in 3 minutes
+	@$(BIN)/python -m bench --quick $(if $(REF),--ref $(REF))
 
 backlog: $(READY) ## Work off 2 million waiting requests and 200,000 commands, and watch the memory
 	@$(BIN)/python -m bench.backlog
@@ -61,7 +62,7 @@ hostile: $(READY) ## Measure what bad input costs everybody else
 	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz -o requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz --extra bench -o requirements.lock pyproject.toml
 
 clean: ## Remove what the other targets made
 	@rm -rf .venv .baton .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

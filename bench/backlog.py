@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from bench.payloads import batonic, stream
 from bench.rig import console, ends, fill, rig, service
+from bench.rows.throughput import fitted
 from bench.sampling import MIB, Sampler
-from bench.scoring import deploy, requests
+from bench.seed import deploy
 from schemas.cloudevents import CloudEvent, encode
 from schemas.scoring import REQUEST_ID
 from schemas.topics import Topic, partition_for
@@ -74,16 +72,16 @@ def main() -> None:
 
 def scoring(settings: Settings, folder: Path, count: int) -> Worked:
     """Let one agent work off ``count`` requests."""
-    bunch = load_breast_cancer(as_frame=True)
-    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(bunch.data, bunch.target)
+    estimator, frame = fitted("logistic")
     with service("worker", settings, folder):
-        deployment = asyncio.run(deploy(settings, estimator, bunch.data))
+        deployment = asyncio.run(deploy(settings, estimator, frame))
     idle = idle_bytes("scoring", settings, folder)
-    writes = requests(settings, bunch.data, count, deployment)
+    payloads = batonic([deployment], list(frame.columns), frame.to_numpy().tolist())
+    writes = stream(settings, payloads, count)
     asyncio.run(fill_all(settings, "requests", writes, count))
 
     def number(record: Any) -> int:  # noqa: ANN401 - aiokafka's record
-        return int(dict(record.headers)[REQUEST_ID][1:])
+        return int(dict(record.headers)[REQUEST_ID])
 
     topic = settings.topics.responses
     return work_off("requests, one agent", "scoring", settings, folder, topic, count, number, idle)
