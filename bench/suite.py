@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,7 +121,10 @@ def measured(steps: list[str], share: float) -> dict[str, Any]:
             try:
                 results["rows"][name] = STEPS[name].measure(replace(bench, folder=own))
             except Exception as error:  # noqa: BLE001 - the others are measured, and it is told
-                results["errors"][name] = f"{type(error).__name__}: {error}"
+                traceback.print_exc()
+                # One line: it stands in a table.
+                told = " ".join(str(error).split())[:200]
+                results["errors"][name] = f"{type(error).__name__}: {told}"
                 bench.say(f"{name} failed: {results['errors'][name]}")
     results["versions"] = versions()
     results["took_s"] = round(time.monotonic() - begun)

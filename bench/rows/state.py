@@ -5,6 +5,7 @@ would have left them after its memory of the commands has passed.
 """
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 from bench.rig import Rig, service
 from bench.rows.throughput import fitted
 from bench.seed import manifest_of, seed
+from client.supervisor import SupervisorError
 from transport.admin import ensure_topics
 from transport.settings import Settings
 
@@ -43,6 +45,8 @@ def measure(rig: Rig) -> dict[str, Any]:
         for module in MODULES:
             for name, settings in (("empty", empty), ("full", full)):
                 took, rss = started(rig, module, settings)
+                if took == math.inf:
+                    rig.say(f"state: the {module} does not start over the {name} one")
                 kept = found.setdefault(module, {})
                 kept.setdefault(f"{name}_s", []).append(took)
                 kept.setdefault(f"{name}_bytes", []).append(rss)
@@ -60,8 +64,18 @@ def measure(rig: Rig) -> dict[str, Any]:
     }
 
 
-def started(rig: Rig, module: str, settings: Settings) -> tuple[float, int]:
-    """Return seconds from start to ready, and resident bytes with the children's."""
+def started(rig: Rig, module: str, settings: Settings) -> tuple[float, float]:
+    """Return seconds from start to ready, and resident bytes with the children's.
+
+    Both are endless where the service ends, or is not ready in time.
+    """
+    try:
+        return _started(rig, module, settings)
+    except SupervisorError:
+        return math.inf, math.inf
+
+
+def _started(rig: Rig, module: str, settings: Settings) -> tuple[float, float]:
     begun = time.monotonic()
     with service(module, settings, rig.folder) as running:
         took = time.monotonic() - begun
