@@ -8,12 +8,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -26,7 +24,6 @@ SCRIPTS = Path(__file__).with_name("scripts")
 # What a process may take to end when it is asked to; then it is killed.
 STOP_S = 10.0
 TAIL = 25
-POLL_S = 0.1
 NO_REPLACING = "does not validate requests or replace the model; "
 
 

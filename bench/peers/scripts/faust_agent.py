@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from pathlib import Path
+from typing import Any
 
 import faust
 import joblib
@@ -17,7 +19,7 @@ estimator = joblib.load(os.environ["PEER_MODEL"])
 app = faust.App(
     os.environ["PEER_GROUP"],
     broker=f"kafka://{os.environ['PEER_SERVERS']}",
-    datadir=os.getcwd(),
+    datadir=Path.cwd(),
     consumer_auto_offset_reset="earliest",
     producer_acks=-1,
     topic_disable_leader=True,
@@ -28,7 +30,7 @@ responses = app.topic(os.environ["PEER_RESPONSES"], value_serializer="raw", key_
 
 
 @app.agent(requests)
-async def score(stream):
+async def score(stream: faust.StreamT[Any]) -> None:
     """Answer requests of one row each."""
     async for events in stream.take_events(BATCH, within=WITHIN_S):
         rows = [orjson.loads(e.value)["input_data"][0]["values"][0] for e in events]

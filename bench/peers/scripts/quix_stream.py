@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 
 import joblib
 import numpy as np
@@ -22,7 +23,7 @@ requests = app.topic(os.environ["PEER_REQUESTS"], value_deserializer="json")
 responses = app.topic(os.environ["PEER_RESPONSES"], value_serializer="json")
 
 
-def answer(request):
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to a request of one row."""
     shares = estimator.predict_proba(np.asarray(request["input_data"][0]["values"]))
     row = [estimator.classes_[shares[0].argmax()].item(), shares[0].tolist()]
