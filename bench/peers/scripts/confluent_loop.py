@@ -2,11 +2,12 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 
 import joblib
 import numpy as np
 import orjson
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 BATCH = 4000
 # A batch that is not full after so long is taken as it is.
@@ -38,7 +39,7 @@ producer = Producer(
 )
 
 
-def answers(messages):
+def answers(messages: list[Message]) -> Iterator[bytes]:
     """Return the encoded answers to messages of one row each, predicted in one call."""
     rows = [orjson.loads(m.value())["input_data"][0]["values"][0] for m in messages]
     shares = estimator.predict_proba(np.asarray(rows))
@@ -48,7 +49,7 @@ def answers(messages):
         yield orjson.dumps({"predictions": [{"fields": fields, "values": [[label, share]]}]})
 
 
-def commit(messages):
+def commit(messages: list[Message]) -> None:
     """Answer messages and commit their offsets in one transaction."""
     producer.begin_transaction()
     for message, answer in zip(messages, answers(messages), strict=True):

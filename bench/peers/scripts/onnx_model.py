@@ -1,6 +1,7 @@
 """Convert a joblib file to ONNX: a matrix of floats in; labels and a matrix of shares out."""
 
 import sys
+from pathlib import Path
 
 import joblib
 from skl2onnx import to_onnx
@@ -13,5 +14,4 @@ model = to_onnx(
     initial_types=[("rows", FloatTensorType([None, estimator.n_features_in_]))],
     options={"zipmap": False},
 )
-with open(goal, "wb") as file:
-    file.write(model.SerializeToString())
+Path(goal).write_bytes(model.SerializeToString())
