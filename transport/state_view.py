@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.errors import TopicError
+from schemas.manifests import Manifests, Pieces
 from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
 from schemas.topics import Topic
 from transport.watch import RECOVER
@@ -16,6 +17,8 @@ from transport.watch import RECOVER
 POLL_S = 0.001
 POLL_TIMEOUT_MS = 1000
 CATCH_UP_TIMEOUT_S = 30.0
+# A start reads the whole table: some hundred megabytes of 100,000 deployments.
+FETCH_BYTES = 4 * 1024**2
 
 OnChange = Callable[[str, bytes | None], None]
 
@@ -41,7 +44,8 @@ class StateView:
         self._kinds = kinds
         self._on_change = on_change
         # By partition: two spaces of two partitions may each have an asset of the same ID.
-        self._values: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
+        self._values: dict[int, dict[str, bytes | Pieces]] = {number: {} for number in numbers}
+        self._manifests = Manifests()
         self._deployments: dict[str, DeploymentRecord] = {}
         self.cursors: dict[int, bytes] = {}
         # The consumer starts again at 0 by itself where the table has become shorter.
@@ -52,6 +56,7 @@ class StateView:
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            max_partition_fetch_bytes=FETCH_BYTES,
             # Commands' transactions end every few milliseconds: a retry must not cost 100 ms.
             retry_backoff_ms=5,
         )
@@ -68,7 +73,15 @@ class StateView:
         self._consumer.assign(self._assignment)
         await self._consumer.seek_to_beginning(*self._assignment)
         self._follower = asyncio.create_task(self._follow())
-        await self.catch_up()
+        read = -1
+        while True:
+            try:
+                return await self.catch_up()
+            except TimeoutError:
+                # A large table takes its time: what matters is that it goes on.
+                before, read = read, await self._sum_read()
+                if read == before:
+                    raise
 
     async def stop(self) -> None:
         """Stop following."""
@@ -104,20 +117,28 @@ class StateView:
                     await asyncio.sleep(POLL_S)
         self._raise_if_ended()
 
+    async def _sum_read(self) -> int:
+        return sum([await self._consumer.position(part) for part in self._assignment])
+
     def get(self, key: str) -> bytes | None:
         """Return the record under ``key``, or None; for keys that only one partition can hold."""
-        return next((found[key] for found in self._values.values() if key in found), None)
+        value = next((found[key] for found in self._values.values() if key in found), None)
+        return value.whole() if isinstance(value, Pieces) else value
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over a copy of all keys and records but the cursors."""
-        return iter([item for found in self._values.values() for item in found.items()])
+        items = [item for found in self._values.values() for item in found.items()]
+        for key, value in items:
+            yield key, value.whole() if isinstance(value, Pieces) else value
 
     def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """Return the deployment's record, or None. Decoded once for each change."""
         key = record_key("deployment", deployment_id)
         record = self._deployments.get(key)
         if record is None and (value := self.get(key)) is not None:
-            record = self._deployments[key] = DeploymentRecord.model_validate_json(value)
+            found = self._manifests.decode(key, value)
+            assert isinstance(found, DeploymentRecord)  # noqa: S101 - its key says so
+            record = self._deployments[key] = found
         return record
 
     async def _follow(self) -> None:
@@ -138,7 +159,7 @@ class StateView:
             if value is None:
                 self._values[partition].pop(key, None)
             else:
-                self._values[partition][key] = value
+                self._values[partition][key] = self._manifests.shared(key, value)
         if self._on_change is not None:
             self._on_change(key, value)
 

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from schemas.checks import Check
 from schemas.manifest import Manifest
-from schemas.records import CursorRecord, decode_record
+from schemas.manifests import Manifests
+from schemas.records import CursorRecord
 from transport.settings import Settings
 from transport.state_view import StateView
 from transport.transactions import FencedProducer
@@ -62,6 +63,7 @@ class PartitionOwner:
             f"{duties.settings.app}-{self._topics.commands.name}-{partition}",
         )
         self._view = View()
+        self._manifests = Manifests()
         self._cursor = CursorRecord(offset=-1, sequence=0)
         # One transaction at a time; also what a revocation waits for.
         self._lock = asyncio.Lock()
@@ -97,7 +99,7 @@ class PartitionOwner:
         )
 
     def _read(self, key: str, value: bytes | None) -> None:
-        self._view.put(key, None if value is None else decode_record(key, value))
+        self._view.put(key, None if value is None else self._manifests.decode(key, value))
 
     @property
     def offset(self) -> int:

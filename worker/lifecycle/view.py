@@ -1,6 +1,7 @@
 """The state of one partition in memory, and drafts over it that can be dropped."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -53,7 +54,7 @@ class View:
         # (space, name) → the deployment that bears it.
         self._names: dict[tuple[str, str], str | None] = {}
         # asset → the deployments that use or await it.
-        self._users: dict[str, frozenset[str]] = {}
+        self._users: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._records) + len(self._commands)
@@ -122,11 +123,17 @@ class View:
             return self._names.get(where)
         return self._base.deployment_named(space_id, name)
 
-    def users(self, asset_id: str) -> frozenset[str]:
+    def users(self, asset_id: str) -> AbstractSet[str]:
         """Return the IDs of the deployments that use or await the asset."""
         if asset_id in self._users or self._base is None:
             return self._users.get(asset_id, frozenset())
         return self._base.users(asset_id)
+
+    def _own_users(self, asset_id: str) -> set[str]:
+        """Return those users as this view may change them: a draft's are its own."""
+        if asset_id not in self._users:
+            self._users[asset_id] = set() if self._base is None else set(self._base.users(asset_id))
+        return self._users[asset_id]
 
     def commands(self) -> Iterator[tuple[str, int]]:
         """Iterate over the commands that the underlying view remembers, oldest first.
@@ -187,11 +194,11 @@ class View:
         if isinstance(old, DeploymentRecord) and old.status is not Status.DELETED:
             self._names[old.space_id, old.name] = None
             for asset_id in _assets(old):
-                self._users[asset_id] = self.users(asset_id) - {old.deployment_id}
+                self._own_users(asset_id).discard(old.deployment_id)
         if isinstance(new, DeploymentRecord) and new.status is not Status.DELETED:
             self._names[new.space_id, new.name] = new.deployment_id
             for asset_id in _assets(new):
-                self._users[asset_id] = self.users(asset_id) | {new.deployment_id}
+                self._own_users(asset_id).add(new.deployment_id)
 
 
 def _number(key: str) -> int:
@@ -202,7 +209,7 @@ def _number(key: str) -> int:
 def _carry(changes: dict[_K, _V], into: dict[_K, _V]) -> None:
     for key, value in changes.items():
         # None and the empty set both say: no longer there.
-        if value is None or value == frozenset():
+        if value is None or value == set():
             into.pop(key, None)
         else:
             into[key] = value
