@@ -32,6 +32,9 @@ LINE = 64
 
 Column = npt.NDArray[Any] | list[Any]
 
+# A head and a body.
+Message = tuple[dict[str, Any], bytearray]
+
 T = TypeVar("T")
 
 
@@ -57,23 +60,19 @@ def _framed(head: dict[str, Any], *body: bytes) -> list[bytes]:
     return [b"".join([start, *body])] if size <= _SMALL else [start, *body]
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], bytearray]:
+def receive(sock: socket.socket) -> Message:
     """Return the next message, whenever it comes. Raises WireError."""
-    reading = _reading()
-    view = next(reading)
-    while True:
+    incoming = _Incoming()
+    while incoming.message is None:
         try:
-            count = sock.recv_into(view)
+            count = sock.recv_into(incoming.room)
         except OSError as error:
             raise WireError(str(error)) from None
-        try:
-            view = reading.send(count)
-        except StopIteration as end:
-            message: tuple[dict[str, Any], bytearray] = end.value
-            return message
+        incoming.take(count)
+    return incoming.message
 
 
-async def exchange(sock: socket.socket, body: bytes) -> tuple[dict[str, Any], bytearray]:
+async def exchange(sock: socket.socket, body: bytes) -> Message:
     """Send ``body`` over ``sock``, which does not block, and return what comes back.
 
     Raises WireError and OSError where the other side is gone or does not speak as it should.
@@ -81,15 +80,10 @@ async def exchange(sock: socket.socket, body: bytes) -> tuple[dict[str, Any], by
     loop = asyncio.get_running_loop()
     for part in _framed({}, body):
         await loop.sock_sendall(sock, part)
-    reading = _reading()
-    view = next(reading)
-    while True:
-        count = await loop.sock_recv_into(sock, view)
-        try:
-            view = reading.send(count)
-        except StopIteration as end:
-            message: tuple[dict[str, Any], bytearray] = end.value
-            return message
+    incoming = _Incoming()
+    while incoming.message is None:
+        incoming.take(await loop.sock_recv_into(sock, incoming.room))
+    return incoming.message
 
 
 async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
@@ -112,8 +106,24 @@ async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
 
-def _reading() -> Generator[memoryview, int, tuple[dict[str, Any], bytearray]]:
-    """Yield where the next bytes go, take how many came (0: none will), and return the message."""
+class _Incoming:
+    """A message on its way: the ``room`` for its next bytes and, once it is whole, what it is."""
+
+    def __init__(self) -> None:
+        self._reading = _reading()
+        self.room = next(self._reading)
+        self.message: Message | None = None
+
+    def take(self, count: int) -> None:
+        """Go on from the ``count`` bytes that came; 0: none will. Raises WireError."""
+        try:
+            self.room = self._reading.send(count)
+        except StopIteration as end:
+            self.message = end.value
+
+
+def _reading() -> Generator[memoryview, int, Message]:
+    """Yield where the next bytes go, take how many came, and return the message."""
     lengths = yield from _filled(_LENGTHS.size)
     head_size, body_size = _LENGTHS.unpack(lengths)
     if head_size > MAX_HEAD or body_size > MAX_BODY:

@@ -50,18 +50,21 @@ class Manifests:
 
     def shared(self, key: str, value: bytes) -> bytes | Pieces:
         """Return the value of the record under ``key`` as it takes least memory."""
-        pieces = cut(value) if key.startswith(_PREFIX) else None
+        pieces = _cut_under(key, value)
         if pieces is None:
             return value
         if len(self._bytes) >= MAX_SHARED:
             self._bytes.clear()
         return pieces._replace(manifest=self._bytes.setdefault(pieces.manifest, pieces.manifest))
 
-    def decode(self, key: str, value: bytes) -> Record:
+    def decode(self, key: str, value: bytes | Pieces) -> Record:
         """Read a record as decode_record does; records of one manifest share the object."""
-        pieces = cut(value) if key.startswith(_PREFIX) else None
-        if pieces is None:
-            return decode_record(key, value)
+        if isinstance(value, bytes):
+            pieces = _cut_under(key, value)
+            if pieces is None:
+                return decode_record(key, value)
+        else:
+            pieces = value
         manifest = self._read.get(pieces.manifest)
         if manifest is None:
             manifest = Manifest.model_validate_json(pieces.manifest)
@@ -71,3 +74,7 @@ class Manifests:
         rest = orjson.loads(pieces.head + b"null" + pieces.tail)
         rest["asset"]["manifest"] = manifest
         return DeploymentRecord.model_validate(rest)
+
+
+def _cut_under(key: str, value: bytes) -> Pieces | None:
+    return cut(value) if key.startswith(_PREFIX) else None

@@ -75,8 +75,7 @@ class Resolver:
         known = self._endpoints.get(deployment_id)
         if known is not None and known[0] is record:
             return known[1]
-        if known is not None:
-            del self._endpoints[deployment_id]
+        self._endpoints.pop(deployment_id, None)
         if record is None:
             raise ScoringError(
                 ScoringCode.DEPLOYMENT_NOT_FOUND,

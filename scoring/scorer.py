@@ -90,7 +90,7 @@ class Scorer:
         # The batch is in hand: what the state table holds from here on is new enough for it.
         await self._resolver.fence()
         writes: Answers = []
-        small = [record for record in records if len(record.value or b"") <= BULK_BYTES]
+        small = [record for record in records if not _is_bulk(record)]
         batch = self._sorted(small, writes)
         tasks = {
             asyncio.create_task(self._score_lot(lot)): [r for _, group in lot for r in group]
@@ -125,7 +125,7 @@ class Scorer:
         return {
             asyncio.create_task(self._score_bulk(record)): Owed.to([record])
             for record in records
-            if len(record.value or b"") > BULK_BYTES
+            if _is_bulk(record)
         }
 
     async def _score_bulk(self, record: Record) -> Answers:
@@ -139,7 +139,7 @@ class Scorer:
         for (name, awaited), group in batch.waiting.items():
             await self._resolver.reach(name, awaited, self._revision_wait_s)
             async with self._bulk:
-                writes += await self._score_awaited(name, 0, group)
+                writes += await self._score_resolved(name, group)
         return writes
 
     def _sorted(self, records: Sequence[Record], writes: Answers) -> _Sorted:
@@ -193,8 +193,11 @@ class Scorer:
 
     async def _score_awaited(self, name: str, awaited: int, group: list[Request]) -> Answers:
         """Return the answers to requests for one deployment, once it is at ``awaited``."""
-        if awaited:
-            await self._resolver.reach(name, awaited, self._revision_wait_s)
+        await self._resolver.reach(name, awaited, self._revision_wait_s)
+        return await self._score_resolved(name, group)
+
+    async def _score_resolved(self, name: str, group: list[Request]) -> Answers:
+        """Return the answers to requests for one deployment by what serves it now."""
         writes: Answers = []
         endpoint = self._endpoint(name, group, writes)
         return writes if endpoint is None else await self._score_lot([(endpoint, group)])
@@ -238,12 +241,16 @@ class Scorer:
             served = endpoint.served
             if isinstance(result, ScoringError):
                 writes.append(self._replies.refuse(request, result, served))
-            elif len(request.record.value or b"") > BULK_BYTES:
+            elif _is_bulk(request.record):
                 writes.append(
                     await asyncio.to_thread(self._replies.answer, request, served, result)
                 )
             else:
                 writes.append(self._replies.answer(request, served, result))
+
+
+def _is_bulk(record: Record) -> bool:
+    return len(record.value or b"") > BULK_BYTES
 
 
 def _untimely(request: Request, revision: int, now_ms: int) -> ScoringError | None:

@@ -122,8 +122,11 @@ class StateView:
 
     def get(self, key: str) -> bytes | None:
         """Return the record under ``key``, or None; for keys that only one partition can hold."""
-        value = next((found[key] for found in self._values.values() if key in found), None)
+        value = self._held(key)
         return value.whole() if isinstance(value, Pieces) else value
+
+    def _held(self, key: str) -> bytes | Pieces | None:
+        return next((found[key] for found in self._values.values() if key in found), None)
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over a copy of all keys and records but the cursors."""
@@ -135,7 +138,7 @@ class StateView:
         """Return the deployment's record, or None. Decoded once for each change."""
         key = record_key("deployment", deployment_id)
         record = self._deployments.get(key)
-        if record is None and (value := self.get(key)) is not None:
+        if record is None and (value := self._held(key)) is not None:
             found = self._manifests.decode(key, value)
             assert isinstance(found, DeploymentRecord)  # noqa: S101 - its key says so
             record = self._deployments[key] = found

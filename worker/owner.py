@@ -63,7 +63,6 @@ class PartitionOwner:
             f"{duties.settings.app}-{self._topics.commands.name}-{partition}",
         )
         self._view = View()
-        self._manifests = Manifests()
         self._cursor = CursorRecord(offset=-1, sequence=0)
         # One transaction at a time; also what a revocation waits for.
         self._lock = asyncio.Lock()
@@ -76,10 +75,13 @@ class PartitionOwner:
         """Fence the earlier owner, read the state it left, and take up what it had pending."""
         await self._producer.start()
         servers = self._duties.settings.bootstrap_servers
+        manifests = Manifests()
+
+        def read(key: str, value: bytes | None) -> None:
+            self._view.put(key, None if value is None else manifests.decode(key, value))
+
         # It keeps nothing itself: of a million commands the view needs a tenth of what is read.
-        table = StateView(
-            servers, self._topics.state, [self.partition], kinds=(), on_change=self._read
-        )
+        table = StateView(servers, self._topics.state, [self.partition], kinds=(), on_change=read)
         try:
             await table.start()
             if (cursor := table.cursors.get(self.partition)) is not None:
@@ -97,9 +99,6 @@ class PartitionOwner:
             self._cursor.sequence,
             len(self._view),
         )
-
-    def _read(self, key: str, value: bytes | None) -> None:
-        self._view.put(key, None if value is None else self._manifests.decode(key, value))
 
     @property
     def offset(self) -> int:

@@ -57,9 +57,9 @@ def decode(record: Record) -> Request:
     Raises UndecodableError where nobody can be answered: no JSON object, and no request-id header.
     """
     headers = dict(record.headers) if record.headers else {}
-    request = Request(record, "", None, wml, [])
-    if _read_known(request, headers):
-        return request
+    known = _known(record, headers)
+    if known is not None:
+        return known
     request = Request(record, "", None, wml, [])
     try:
         request.request_id = _text(headers.get(REQUEST_ID), REQUEST_ID) or ""
@@ -85,26 +85,24 @@ def decode(record: Record) -> Request:
     return request
 
 
-def _read_known(request: Request, headers: dict[str, bytes | None]) -> bool:
-    """Read a request that is like earlier ones; False where it must be read whole.
+def _known(record: Record, headers: dict[str, bytes | None]) -> Request | None:
+    """Read a request that is like earlier ones; None where it must be read whole.
 
     The same as below for the most frequent kind: WML, one table, ids in the headers.
     """
-    value = request.record.value
-    if value is None or not headers.get(REQUEST_ID) or not headers.get(DEPLOYMENT_ID):
-        return False
-    table = _shapes.read(value)
-    if table is None:
-        return False
+    if record.value is None or not headers.get(DEPLOYMENT_ID):
+        return None
     try:
-        request.request_id = _text(headers[REQUEST_ID], REQUEST_ID) or ""
-        request.deployment_id = _text(headers[DEPLOYMENT_ID], DEPLOYMENT_ID)
+        request_id = _text(headers.get(REQUEST_ID), REQUEST_ID)
+        if request_id is None or (table := _shapes.read(record.value)) is None:
+            return None
+        deployment_id = _text(headers[DEPLOYMENT_ID], DEPLOYMENT_ID)
+        request = Request(record, request_id, deployment_id, wml, [table])
         if MIN_REVISION in headers or DEADLINE in headers:
             _read_limits(request, headers, {})
     except ScoringError:
-        return False
-    request.tables.append(table)
-    return True
+        return None
+    return request
 
 
 def _body(value: bytes | None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Shapes:
         """
         begin, fields = self._last
         if not value.startswith(begin):
-            begin = value[: value.find(_VALUES) + len(_VALUES)]
+            begin = _beginning(value)
             known = self._known.get(begin)
             if known is None:
                 return None
@@ -56,7 +56,7 @@ class Shapes:
         With other values in their place it must read the same: then the place is the right one, and
         any JSON value can stand there.
         """
-        begin = value[: value.find(_VALUES) + len(_VALUES)]
+        begin = _beginning(value)
         if not begin.endswith(_VALUES) or len(begin) > MAX_SHAPE_BYTES or begin in self._known:
             return
         entry = {"values": [[0]]} if fields is None else {"fields": [*fields], "values": [[0]]}
@@ -68,3 +68,8 @@ class Shapes:
         if len(self._known) >= MAX_SHAPES:
             self._known.clear()
         self._known[begin] = (begin, fields)
+
+
+def _beginning(value: bytes) -> bytes:
+    """Return ``value`` up to its values; something else where it names none."""
+    return value[: value.find(_VALUES) + len(_VALUES)]

@@ -124,11 +124,11 @@ class Cluster:
 
     def stop(self, *names: str) -> None:
         """End members by SIGTERM: with status 0, and nothing else. The others are kept running."""
-        leaving = [self.members.pop(name) for name in names]
-        # Who was killed a moment ago by the last fault has ended already, and needs no successor.
-        for member in [member for member in leaving if member.status is not None]:
+        members = [self.members.pop(name) for name in names]
+        for member in members:
             member.check()
-            leaving.remove(member)
+        # Who was killed a moment ago by the last fault has ended already, and needs no successor.
+        leaving = [member for member in members if member.status is None]
         for member in leaving:
             member.popen.terminate()
         end = time.monotonic() + STOP_S
