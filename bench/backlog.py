@@ -6,7 +6,6 @@ worker does. Memory is the process's with its children's, sampled several times 
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +16,14 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.payloads import batonic, stream
+from bench.commands import commands
+from bench.models import fitted
+from bench.payloads import asking, stream
 from bench.rig import console, ends, fill, rig, service
-from bench.rows.throughput import fitted
 from bench.sampling import MIB, Sampler
 from bench.seed import deploy
-from schemas.cloudevents import CloudEvent, encode
 from schemas.scoring import REQUEST_ID
-from schemas.topics import Topic, partition_for
+from schemas.topics import Topic
 from transport.reading import new_consumer, partitions_of
 from transport.settings import Settings
 from transport.transactions import Write
@@ -76,7 +75,7 @@ def scoring(settings: Settings, folder: Path, count: int) -> Worked:
     with service("worker", settings, folder):
         deployment = asyncio.run(deploy(settings, estimator, frame))
     idle = idle_bytes("scoring", settings, folder)
-    payloads = batonic([deployment], list(frame.columns), frame.to_numpy().tolist())
+    payloads = asking([deployment], frame)
     writes = stream(settings, payloads, count)
     asyncio.run(fill_all(settings, "requests", writes, count))
 
@@ -91,7 +90,7 @@ def control(settings: Settings, folder: Path, count: int) -> Worked:
     """Let one worker work off ``count`` commands, every fifth of them refused."""
     own = Settings(settings.bootstrap_servers, "commands.", settings.store, "commands")
     idle = idle_bytes("worker", own, folder)
-    asyncio.run(fill_all(own, "commands", commands(own, count), count))
+    asyncio.run(fill_all(own, "commands", commands(own, count, refused_every=REFUSED), count))
 
     def number(record: Any) -> int:  # noqa: ANN401 - aiokafka's record
         return int(dict(record.headers)["ce_causationid"][1:])
@@ -99,27 +98,6 @@ def control(settings: Settings, folder: Path, count: int) -> Worked:
     return work_off(
         "commands, one worker", "worker", own, folder, own.topics.events, count, number, idle
     )
-
-
-def commands(settings: Settings, count: int) -> Iterator[Write]:
-    """Yield commands that create spaces, and some that name a deployment nobody made."""
-    topic = settings.topics.commands
-    for number in range(count):
-        space = f"space-{number}"
-        name, body = "create-space", {"space_id": space, "name": space}
-        if number % REFUSED == 0:
-            name, body = "delete-deployment", {"space_id": space, "deployment_id": "none"}
-        attributes = {
-            "specversion": "1.0",
-            "id": f"c{number}",
-            "source": "/bench",
-            "type": f"baton.command.{name}.v1",
-            "actor": "bench",
-        }
-        headers, _ = encode(CloudEvent(attributes))
-        key = space.encode()
-        where = partition_for(key, topic.partitions)
-        yield Write(topic.name, where, key, json.dumps(body).encode(), headers)
 
 
 async def fill_all(settings: Settings, name: str, writes: Iterator[Write], count: int) -> None:

@@ -1,5 +1,6 @@
 """The models that everybody scores with: fitted here, on the same rows, the same way each time."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,16 @@ def forest() -> tuple[Any, pd.DataFrame]:
 KINDS = {"logistic": logistic, "forest": forest}
 
 
+@cache
+def fitted(kind: str) -> tuple[Any, pd.DataFrame]:
+    """Return the model ``kind`` ("logistic" or "forest") and the rows it was fitted on, once."""
+    return KINDS[kind]()
+
+
 def save(kind: str, folder: Path) -> Path:
-    """Write the model ``kind`` ("logistic" or "forest") with joblib; return the file's path."""
+    """Write the model ``kind`` with joblib; return the file's path."""
     path = folder / f"{kind}.joblib"
-    joblib.dump(KINDS[kind]()[0], path)
+    joblib.dump(fitted(kind)[0], path)
     return path
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
+import pandas as pd
 
 from schemas.scoring import DEPLOYMENT_ID, REQUEST_ID
 from transport.settings import Settings
@@ -28,6 +29,11 @@ def batonic(
         named = [(DEPLOYMENT_ID, deployment.encode())]
         found.append((orjson.dumps({"input_data": [table]}), named))
     return found
+
+
+def asking(deployments: Sequence[str], frame: pd.DataFrame) -> list[Payload]:
+    """Return requests of one row of ``frame`` each, to each of ``deployments`` in turn."""
+    return batonic(deployments, list(frame.columns), frame.to_numpy().tolist())
 
 
 def stream(settings: Settings, payloads: Sequence[Payload], count: int) -> Iterator[Write]:

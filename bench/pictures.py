@@ -1,12 +1,12 @@
 """The pictures of docs/performance.md, as SVG."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
 from bench.figures import Spread
+from bench.table import Results
 
 mpl.use("svg")
 
@@ -21,7 +21,6 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
 }
-Results = Mapping[str, Any]
 
 
 def draw(rows: Results, folder: Path) -> list[str]:

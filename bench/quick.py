@@ -19,9 +19,9 @@ from bench import load
 from bench.commands import commands
 from bench.figures import Spread, percentiles, ratios, steady_rate
 from bench.machine import ROOT, commit
-from bench.payloads import batonic, stream
+from bench.models import fitted
+from bench.payloads import asking, stream
 from bench.rig import Rig, answers, console, fill, remove, rig, service
-from bench.rows.throughput import fitted
 from bench.seed import deploy
 from transport.admin import ensure_topics
 
@@ -111,7 +111,7 @@ def measure(rig: Rig, tree: Path, name: str, warm_s: float = WARM_S) -> tuple[fl
         events = asyncio.run(answers(settings, settings.topics.events, given))
         # Through its own worker: its records may look otherwise than this tree's.
         deployment = asyncio.run(deploy(settings, estimator, frame))
-    payloads = batonic([deployment], list(frame.columns), frame.to_numpy().tolist())
+    payloads = asking([deployment], frame)
     count = rig.size(REQUESTS)
     asyncio.run(fill(settings, stream(settings, payloads, count)))
     phases = [load.Phase(RATE, warm_s), load.Phase(RATE, rig.seconds(MEASURED_S))]

@@ -13,9 +13,8 @@ from rich.table import Table
 from bench.figures import Spread, ratios
 from bench.pictures import KINDS, draw
 from bench.rig import console
-from bench.table import EXPLANATIONS, ROWS, Claim, Row, claims
+from bench.table import EXPLANATIONS, ROWS, Claim, Results, Row, claims
 
-Results = Mapping[str, Any]
 REACHED, MISSED, UNMEASURED = "reached", "missed", "not measured"
 
 
@@ -36,9 +35,9 @@ def show(results: Results) -> None:
         if claim is None:
             table.add_row(number, row.title, "", "", "", _unmeasured(results, row))
             continue
-        median, spread = _cells(claim)
+        cells = _cells(claim.value, claim.unit)
         what = f"{row.title}: {claim.what}" if number else f"  {claim.what}"
-        table.add_row(number, what, median, spread, _goal(claim), _verdict(claim))
+        table.add_row(number, what, *cells, _goal(claim), _verdict(claim))
     console.print(table, markup=False)
 
 
@@ -76,10 +75,8 @@ def number(value: float) -> str:
 
 def spread(found: Spread, unit: str = "") -> str:
     """Return the median with lowest and highest, where there are several."""
-    median = f"{number(found.median)}{_unit(unit)}"
-    if found.low == found.high:
-        return median
-    return f"{median} ({number(found.low)}-{number(found.high)})"
+    median, between = _cells(found, unit)
+    return f"{median} ({between})" if between else median
 
 
 INTRODUCTION = """\
@@ -176,10 +173,7 @@ def _deployments(found: Results) -> Iterator[str]:
         f"Requests go to each deployment in turn; the deployments share {found['assets']} models "
         "at most (an agent runs a process for each model, and keeps 64).\n"
     )
-    yield "| deployments | scored/s |\n|---|---|"
-    for count, rates in found["rates"].items():
-        yield f"| {int(count):,} | {spread(Spread.of(rates))} |"
-    yield ""
+    yield from _by_count("deployments | scored/s", found["rates"])
 
 
 def _tables(found: Results) -> Iterator[str]:
@@ -288,9 +282,13 @@ def _scaling(found: Results) -> Iterator[str]:
         f"{found['requests']:,} requests that become visible at once to agents that are ready; CPU "
         "seconds of the agents and their models, per million requests.\n"
     )
-    yield "| agents | CPU seconds |\n|---|---|"
-    for count, seconds in found["seconds"].items():
-        yield f"| {count} | {spread(Spread.of(seconds))} |"
+    yield from _by_count("agents | CPU seconds", found["seconds"])
+
+
+def _by_count(heads: str, figures: Mapping[str, list[float]]) -> Iterator[str]:
+    yield f"| {heads} |\n|---|---|"
+    for count, values in figures.items():
+        yield f"| {int(count):,} | {spread(Spread.of(values))} |"
     yield ""
 
 
@@ -319,12 +317,12 @@ def _machine(results: Results) -> Iterator[str]:
     yield ""
 
 
-def _cells(claim: Claim) -> tuple[str, str]:
-    if claim.value is None:
+def _cells(found: Spread | None, unit: str) -> tuple[str, str]:
+    """Return the median, and lowest to highest where there are several; empty: not measured."""
+    if found is None:
         return "", ""
-    value = claim.value
-    median = f"{number(value.median)}{_unit(claim.unit)}"
-    return median, "" if value.low == value.high else f"{number(value.low)}-{number(value.high)}"
+    median = f"{number(found.median)}{_unit(unit)}"
+    return median, "" if found.low == found.high else f"{number(found.low)}-{number(found.high)}"
 
 
 def _goal(claim: Claim) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import tempfile
 import threading
@@ -14,9 +13,8 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
-from rich.table import Table
 
-from client.supervisor import Supervisor, child_environment
+from client.supervisor import Supervisor
 from schemas.scoring import STATUS
 from schemas.topics import Topic
 from transport.embedded import EmbeddedKafka
@@ -25,7 +23,6 @@ from transport.settings import Settings
 from transport.transactions import Write, append
 
 POLL_S = 0.1
-TIMEOUT_S = 120.0
 # No answer more for so long: what is missing by then does not come. The first one may take a peer
 # longer: it starts, and loads its model.
 STALLED_S = 20.0
@@ -107,19 +104,6 @@ def service(
         supervisor.stop()
 
 
-@contextlib.contextmanager
-def peer(name: str, settings: Settings, *arguments: str) -> Iterator[None]:
-    """Run a peer (``bench.peers``) until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.peers", name, *arguments], env=child_environment(settings)
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
 async def fill(settings: Settings, writes: Iterable[Write]) -> None:
     """Append ``writes`` in record batches."""
     async with AIOKafkaProducer(
@@ -143,29 +127,6 @@ async def appear(settings: Settings, writes: Sequence[Write]) -> float:
         committed = time.time() * 1000
         await producer.commit_transaction()
     return committed
-
-
-async def rate(settings: Settings, topic: Topic, count: int, source: Sequence[int]) -> float:
-    """Wait for ``count`` records behind the offsets ``source`` and return records a second.
-
-    By the records' own times, from the first to the last: neither a start nor this reader counts.
-    """
-    consumer = new_consumer(settings.bootstrap_servers)
-    await consumer.start()
-    times: list[int] = []
-    try:
-        where = partitions_of(topic)
-        consumer.assign(where)
-        for partition, offset in zip(where, source, strict=True):
-            consumer.seek(partition, offset)
-        async with asyncio.timeout(TIMEOUT_S):
-            while len(times) < count:
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    times.extend(record.timestamp for record in records)
-    finally:
-        await consumer.stop()
-    times.sort()
-    return count / max(times[count - 1] - times[0], 1) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +201,3 @@ async def ends(settings: Settings, topic: Topic) -> list[int]:
         return [found[partition] for partition in where]
     finally:
         await consumer.stop()
-
-
-def report(title: str, rows: Sequence[tuple[str, int, float]]) -> None:
-    """Print name, count, rate and the first row's ratio to each."""
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for heading in ("", "records", "a second", "Baton / this"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, count, per_second in rows:
-        ratio = rows[0][2] / per_second
-        table.add_row(name, f"{count:,}", f"{per_second:,.0f}", f"{ratio:.2f}")
-    console.print(table)

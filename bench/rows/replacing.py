@@ -12,9 +12,9 @@ from artifacts.save import save_model
 from artifacts.store import Store
 from bench import load
 from bench.figures import percentiles
-from bench.payloads import batonic
+from bench.models import fitted
+from bench.payloads import asking
 from bench.rig import Rig, remove, service
-from bench.rows.throughput import fitted
 from client import BatonClient
 from schemas.manifest import Manifest
 from transport.settings import Settings
@@ -55,7 +55,7 @@ async def replaced(rig: Rig, settings: Settings) -> dict[str, Any]:
         await baton.create_space("bench")
         assets = [(await baton.promote_asset("bench", each)).asset_id for each in manifests]
         made = await baton.create_deployment("bench", assets[0], "bench")
-        payloads = batonic([made.deployment_id], list(frame.columns), frame.to_numpy().tolist())
+        payloads = asking([made.deployment_id], frame)
         phase = load.Phase(RATE, WARM_S + EVERY_S * replaces + AROUND_S)
         moments = []
         with load.running(settings, payloads, [phase]) as running:
@@ -76,8 +76,8 @@ async def replaced(rig: Rig, settings: Settings) -> dict[str, Any]:
 
 def padded(settings: Settings, number: int) -> Manifest:
     """Save a model whose file differs from all others and has 50 MB."""
-    _, frame = fitted("logistic")
-    estimator = copy.deepcopy(fitted("logistic")[0])
+    estimator, frame = fitted("logistic")
+    estimator = copy.deepcopy(estimator)
     estimator.ballast_ = np.random.default_rng(number).bytes(BALLAST_BYTES)
     return save_model(estimator, frame.head(5), store=Store(settings.store), name=f"model-{number}")
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import psutil
 
-from bench.payloads import batonic, stream
+from bench.payloads import stream
 from bench.rig import Rig, answers, appear, remove, service
-from bench.rows.throughput import fitted
-from bench.seed import manifest_of, seed
+from bench.seed import seeded
 from transport.settings import Settings
 
 INSTANCES = (1, 2, 4)
@@ -36,9 +35,7 @@ def measure(rig: Rig) -> dict[str, Any]:
 
 def spent(rig: Rig, settings: Settings, count: int) -> float:
     """Return the CPU seconds per million requests of ``count`` agents and their models."""
-    estimator, frame = fitted("logistic")
-    ids = asyncio.run(seed(settings, manifest_of(settings, estimator, frame), 1))
-    payloads = batonic(ids, list(frame.columns), frame.to_numpy().tolist())
+    payloads = seeded(settings)
     requests = rig.size(REQUESTS)
     topic = settings.topics.responses
     pids = []

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
+from bench.models import fitted
 from bench.rig import Rig, service
-from bench.rows.throughput import fitted
 from bench.seed import manifest_of, seed
 from client.supervisor import SupervisorError
 from transport.admin import ensure_topics

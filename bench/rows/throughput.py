@@ -6,16 +6,15 @@ All requests wait in the topic before a contestant starts; rounds are interleave
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench import models
 from bench.figures import steady_rate
-from bench.payloads import KINDS, Payload, batonic, stream
+from bench.payloads import KINDS, Payload, stream
 from bench.peers import PEERS, prepare, request, running
 from bench.rig import Answers, Rig, answers, appear, fill, remove, service
-from bench.seed import manifest_of, seed
+from bench.seed import seeded
 from transport.admin import ensure_topics
 from transport.settings import Settings
 
@@ -92,27 +91,16 @@ def block(rig: Rig, kind: str, wanting: dict[str, str]) -> dict[str, Any]:
 
 def run(rig: Rig, settings: Settings, kind: str, name: str, count: int, model: Path) -> float:  # noqa: PLR0913, PLR0917 - one run
     """Return requests a second of a contestant that finds ``count`` of them waiting."""
-    estimator, frame = fitted(kind)
-    rows = frame.to_numpy().tolist()
     payloads: list[Payload]
     contestant: contextlib.AbstractContextManager[Any]
     if name == BATON:
-        manifest = manifest_of(settings, estimator, frame)
-        ids = asyncio.run(seed(settings, manifest, 1))
-        payloads = batonic(ids, list(frame.columns), rows)
+        payloads = seeded(settings, kind=kind)
         contestant = service("scoring", settings, rig.folder, wait=False)
     else:
         asyncio.run(ensure_topics(settings.bootstrap_servers, settings.topics))
-        payloads = foreign(name, list(frame.columns), rows)
+        payloads = foreign(name, kind)
         contestant = running(name, settings, model, rig.folder)
     return worked_off(settings, payloads, count, contestant)
-
-
-@cache
-def fitted(kind: str) -> tuple[Any, Any]:
-    """Return the model and the frame it was trained on."""
-    found: tuple[Any, Any] = {"logistic": models.logistic, "forest": models.forest}[kind]()
-    return found
 
 
 def worked_off(
@@ -159,8 +147,10 @@ def complete(found: Answers, count: int) -> None:
         )
 
 
-def foreign(name: str, fields: list[str], rows: list[Any]) -> list[Payload]:
-    """Return the requests in a peer's own protocol."""
+def foreign(name: str, kind: str) -> list[Payload]:
+    """Return requests of a row of the model ``kind`` each, in a peer's own protocol."""
+    _, frame = models.fitted(kind)
+    fields, rows = list(frame.columns), frame.to_numpy().tolist()
     found = []
     for number in range(KINDS):
         value, headers = request(name, fields, rows[number % len(rows)])

@@ -3,10 +3,8 @@
 import asyncio
 
 from bench import load
-from bench.payloads import batonic
 from bench.rig import Rig, remove, service
-from bench.rows.throughput import fitted
-from bench.seed import manifest_of, seed
+from bench.seed import seeded
 
 RATE = 3000
 WARM_S = 35.0
@@ -18,9 +16,7 @@ def warm(rig: Rig) -> None:
     seconds = rig.seconds(WARM_S)
     rig.say(f"warming Kafka up for {seconds:.0f} s")
     settings = rig.fresh("warming")
-    estimator, frame = fitted("logistic")
-    ids = asyncio.run(seed(settings, manifest_of(settings, estimator, frame), 1))
-    payloads = batonic(ids, list(frame.columns), frame.to_numpy().tolist())
+    payloads = seeded(settings)
     with (
         service("scoring", settings, rig.folder),
         load.running(settings, payloads, [load.Phase(RATE, seconds)]) as running,

@@ -43,7 +43,9 @@ def test_every_environment_is_pinned_by_digest_and_names_no_index(lock):
 
 
 def test_the_jars_of_kafka_streams_are_known_by_digest():
-    assert re.search(r"^[0-9a-f]{64}  kafka-streams-", kstreams.DIGESTS.read_text(), re.MULTILINE)
+    assert re.search(
+        r"^[0-9a-f]{64}  kafka-streams-", kstreams.STREAMS.digests.read_text(), re.MULTILINE
+    )
 
 
 def test_a_saved_model_is_the_same_each_time(tmp_path):

@@ -21,7 +21,7 @@ from transport.admin import wait_for_broker
 from transport.embedded import config
 from transport.embedded.errors import EmbeddedKafkaError
 from transport.embedded.guard import GRACE_S
-from transport.embedded.jars import Progress, kafka_jars
+from transport.embedded.jars import KAFKA, Progress, cached
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0
@@ -85,7 +85,7 @@ class EmbeddedKafka:
         if self.running:
             return self
         self._end()
-        java, jars = java_command(), kafka_jars(self._progress)
+        java, jars = java_command(), cached(KAFKA, self._progress)
         try:
             data = self._data = self._folder()
             _check_space(data)

