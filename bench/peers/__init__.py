@@ -6,6 +6,7 @@ the responses' topic. Those whose packages are not Baton's run in an environment
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +147,7 @@ def running(name: str, settings: Settings, model: Path, folder: Path) -> Iterato
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=_environment(settings, model) | more, cwd=place, stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
         yield
@@ -176,7 +177,7 @@ def _command(
     # These two run in Baton's own environment.
     own = {"PYTHONPATH": child_environment(settings)["PYTHONPATH"]}
     if name == "faust":
-        script = [str(SCRIPTS / "faust_agent.py"), "worker", "--without-web", "-l", "warning"]
+        script = [str(SCRIPTS / "faust_agent.py"), "worker", "--without-web", "-l", "warn"]
         return [sys.executable, *script], own
     if name == "ceiling":
         return [sys.executable, "-m", "bench.peers.ceiling"], own
@@ -203,6 +204,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    # Some have processes of their own, which outlive them where they are killed.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _died(name: str, process: subprocess.Popen[bytes], log: Path) -> RuntimeError:
