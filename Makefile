@@ -62,7 +62,7 @@ hostile: $(READY) ## Measure what bad input costs everybody else
 	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz --extra bench -o requirements.lock pyproject.toml
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz --extra bench --extra telemetry --extra imports --extra docs -o requirements.lock pyproject.toml
 
 clean: ## Remove what the other targets made
 	@rm -rf .venv .baton .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
