@@ -24,7 +24,7 @@ COUNTS = {
     "logistic": {
         BATON: 160_000,
         "confluent": 160_000,
-        "kstreams": 80_000,
+        "kstreams": 160_000,
         "faust": 12_000,
         "quix": 10_000,
         "mlserver": 2_000,

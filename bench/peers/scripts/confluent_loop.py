@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
-BATCH = 4000
+BATCH = 8000
 # A batch that is not full after so long is taken as it is.
 WAIT_S = 0.05
 
