@@ -4,7 +4,7 @@ A record is our own JSON (schemas.records.encode_record), so its members come in
 what stands around the serving asset's manifest is found without reading it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -30,6 +30,11 @@ class Pieces(NamedTuple):
     def whole(self) -> bytes:
         """Return the value."""
         return b"".join(self)
+
+    def rest(self) -> dict[str, Any]:
+        """Return what the value says but for the manifest, which is None."""
+        found: dict[str, Any] = orjson.loads(self.head + b"null" + self.tail)
+        return found
 
 
 def cut(value: bytes) -> Pieces | None:
@@ -71,7 +76,7 @@ class Manifests:
             if len(self._read) >= MAX_SHARED:
                 self._read.clear()
             self._read[pieces.manifest] = manifest
-        rest = orjson.loads(pieces.head + b"null" + pieces.tail)
+        rest = pieces.rest()
         rest["asset"]["manifest"] = manifest
         return DeploymentRecord.model_validate(rest)
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from schemas.checks import Check
 from schemas.manifest import Manifest
-from schemas.manifests import Manifests
 from schemas.records import CursorRecord
 from transport.settings import Settings
 from transport.state_view import StateView
@@ -75,13 +74,10 @@ class PartitionOwner:
         """Fence the earlier owner, read the state it left, and take up what it had pending."""
         await self._producer.start()
         servers = self._duties.settings.bootstrap_servers
-        manifests = Manifests()
-
-        def read(key: str, value: bytes | None) -> None:
-            self._view.put(key, None if value is None else manifests.decode(key, value))
-
         # It keeps nothing itself: of a million commands the view needs a tenth of what is read.
-        table = StateView(servers, self._topics.state, [self.partition], kinds=(), on_change=read)
+        table = StateView(
+            servers, self._topics.state, [self.partition], kinds=(), on_change=self._view.load
+        )
         try:
             await table.start()
             if (cursor := table.cursors.get(self.partition)) is not None:

@@ -9,6 +9,7 @@ from schemas.cloudevents import CloudEvent
 from schemas.commands import COMMANDS
 from schemas.events import EventName
 from schemas.ids import command_key
+from schemas.records import encode_record
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import decide, reject_invalid
 from worker.lifecycle.decision import NOTHING
@@ -44,6 +45,8 @@ class Lab:
         self.ids = itertools.count()
         self.events = []
         self.work = []
+        # As the table's partition holds it before it is compacted.
+        self.log = []
 
     def send(self, name, /, *, id=None, now=NOW, **data):
         event = CloudEvent(
@@ -66,6 +69,7 @@ class Lab:
         draft = self.view.overlay()
         for key, record in decision.records:
             draft.put(key, record)
+            self.log.append((key, None if record is None else encode_record(record)))
         draft.merge()
         self.events += decision.events
         self.work += decision.verify

@@ -183,6 +183,21 @@ class Lifecycle(RuleBasedStateMachine):
         keys = {work.command_key for work in restarted.pending_work()}
         assert keys == {work.command_key for work in self.lab.work}
 
+    def teardown(self):
+        """What is read from the log knows all that the worker knew which wrote it."""
+        restarted = View()
+        for key, value in self.lab.log:
+            restarted.load(key, value)
+        view = self.lab.view
+        assert restarted._names == view._names
+        assert restarted._commands == view._commands
+        assert restarted._accepted == view._accepted
+        for asset in restarted._users.keys() | view._users.keys():
+            assert restarted.users(asset) == view.users(asset)
+        assert restarted._records.keys() == view._records.keys()
+        for key, record in view._records.items():
+            assert restarted._get(key) == record
+
     @invariant()
     def what_serves_or_is_awaited_exists(self):
         for record in records(self.lab.view).values():

@@ -3,8 +3,9 @@
 import tracemalloc
 import uuid
 
-from schemas.records import CommandRecord
-from tests.unit.test_decide import DAY, NOW, Lab
+from schemas.records import CommandRecord, DeployedAsset, encode_record
+from tests.unit.test_decide import DAY, NOW, Lab, manifest
+from tests.unit.test_manifests import deployment
 from worker.lifecycle.outcome import EXPIRED_AT_ONCE, expire
 from worker.lifecycle.view import View
 
@@ -63,3 +64,33 @@ def test_a_command_that_has_not_ended_is_kept_whole():
     assert view.accepted(key) is not None
     draft.merge()
     assert (view.accepted(key), view.remembers(key)) == (None, True)
+
+
+def test_a_deployment_at_rest_takes_two_kilobytes_until_a_rule_asks_for_it():
+    count = 2_000
+    held = DeployedAsset(asset_id="a", manifest=manifest(description="x" * 5_000))
+    rows = []
+    for number in range(count):
+        row = deployment(number, name=f"deployment of customer {number}", asset=held)
+        rows.append((f"deployment/{row.deployment_id}", encode_record(row)))
+    view = View()
+    tracemalloc.start()
+    try:
+        for key, value in rows:
+            # The key is a new object for each record that is read.
+            view.load(key[:1] + key[1:], value)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / count < 2048
+    assert view.deployment_named("s", "deployment of customer 7") == "deployment-7"
+    assert len(view.users("a")) == count
+    # A draft is told the same, and changes nothing underneath where it is dropped.
+    draft = view.overlay()
+    assert draft.deployment("deployment-7").asset == held
+    draft.put("deployment/deployment-7", None)
+    assert draft.deployment_named("s", "deployment of customer 7") is None
+    assert view.deployment("deployment-7").asset == held
+    draft.merge()
+    assert view.deployment("deployment-7") is None
+    assert len(view.users("a")) == count - 1

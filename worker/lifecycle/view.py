@@ -1,12 +1,14 @@
 """The state of one partition in memory, and drafts over it that can be dropped."""
 
+import sys
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from schemas.manifest import Manifest
+from schemas.manifests import Manifests, Pieces
 from schemas.records import (
     ACCEPTED,
     AssetRecord,
@@ -19,6 +21,9 @@ from schemas.records import (
 )
 
 _COMMAND = record_key("command", "")
+_DEPLOYMENT = record_key("deployment", "")
+# How a deployment's record goes on behind its manifest where no change of it is pending.
+_RESTING = b'},"pending":null,'
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -35,6 +40,15 @@ class Work:
     deadline: str
 
 
+class Place(NamedTuple):
+    """Where a live deployment is looked up: its space and name, and the assets it holds."""
+
+    space_id: str
+    name: str
+    deployment_id: str
+    assets: tuple[str, ...]
+
+
 class View:
     """Records by key, with the look-ups that the rules need, each in constant time.
 
@@ -44,7 +58,10 @@ class View:
 
     def __init__(self, base: "View | None" = None) -> None:
         self._base = base
-        self._records: dict[str, Record | None] = {}
+        # A record that was read from the table is kept in pieces until a rule asks for it: most
+        # deployments rest, and an object takes several times the memory and time.
+        self._records: dict[str, Record | Pieces | None] = {}
+        self._manifests = Manifests()
         # Of each command, oldest first, when it came (ms): a worker remembers millions of them.
         # The key is a UUID: as a number it takes half of the memory of its text.
         self._commands: dict[int, int | None] = {}
@@ -83,9 +100,21 @@ class View:
             self._set(self._commands, number, at_ms)
             self._set(self._accepted, number, command if accepted else None)
             return
-        if key.startswith("deployment/"):
-            self._index(self._get(key), record)
+        if key.startswith(_DEPLOYMENT):
+            self._index(_place(self._held(key)), _place(record))
         self._set(self._records, key, record)
+
+    def load(self, key: str, value: bytes | None) -> None:
+        """Set or (None) remove what the table holds under ``key``, as it is written there.
+
+        Raises pydantic's ValidationError or KeyError where it is no record.
+        """
+        kept = None if value is None else self._manifests.shared(key, value)
+        if isinstance(kept, Pieces) and kept.tail.startswith(_RESTING):
+            self._index(_place(self._held(key)), _place(kept))
+            self._records[key] = kept
+        else:
+            self.put(key, None if kept is None else self._manifests.decode(key, kept))
 
     def space(self, space_id: str) -> SpaceRecord | None:
         """Return the space, or None."""
@@ -173,9 +202,18 @@ class View:
         return due
 
     def _get(self, key: str) -> Record | None:
+        if key not in self._records and self._base is not None:
+            return self._base._get(key)  # noqa: SLF001 - its own kind
+        held = self._records.get(key)
+        if isinstance(held, Pieces):
+            # Whoever is asked for once is asked for again, by the same command.
+            held = self._records[key] = self._manifests.decode(key, held)
+        return held
+
+    def _held(self, key: str) -> Record | Pieces | None:
         if key in self._records or self._base is None:
             return self._records.get(key)
-        return self._base._get(key)  # noqa: SLF001 - its own kind
+        return self._base._held(key)  # noqa: SLF001 - its own kind
 
     def _set(self, table: dict[_K, _V], key: _K, value: _V) -> None:
         # Only a draft has to say that something is gone.
@@ -190,14 +228,14 @@ class View:
             self._at_ms = at_ms
         return self._at_ms
 
-    def _index(self, old: Record | None, new: Record | None) -> None:
-        if isinstance(old, DeploymentRecord) and old.status is not Status.DELETED:
-            self._names[old.space_id, old.name] = None
-            for asset_id in _assets(old):
+    def _index(self, old: Place | None, new: Place | None) -> None:
+        if old is not None:
+            self._set(self._names, (old.space_id, old.name), None)
+            for asset_id in old.assets:
                 self._own_users(asset_id).discard(old.deployment_id)
-        if isinstance(new, DeploymentRecord) and new.status is not Status.DELETED:
+        if new is not None:
             self._names[new.space_id, new.name] = new.deployment_id
-            for asset_id in _assets(new):
+            for asset_id in new.assets:
                 self._own_users(asset_id).add(new.deployment_id)
 
 
@@ -215,6 +253,17 @@ def _carry(changes: dict[_K, _V], into: dict[_K, _V]) -> None:
             into[key] = value
 
 
-def _assets(record: DeploymentRecord) -> set[str]:
-    held = {record.asset.asset_id} if record.asset is not None else set()
-    return held | ({record.pending.asset.asset_id} if record.pending is not None else set())
+def _place(record: Record | Pieces | None) -> Place | None:
+    """Return where a deployment is looked up; None where it is deleted, or no deployment."""
+    if isinstance(record, Pieces):
+        rest = record.rest()
+        if rest["status"] == Status.DELETED:
+            return None
+        # Its pending change is read as a record.
+        asset = sys.intern(rest["asset"]["asset_id"])
+        return Place(sys.intern(rest["space_id"]), rest["name"], rest["deployment_id"], (asset,))
+    if not isinstance(record, DeploymentRecord) or record.status is Status.DELETED:
+        return None
+    held = [change.asset for change in (record, record.pending) if change is not None]
+    assets = {asset.asset_id for asset in held if asset is not None}
+    return Place(record.space_id, record.name, record.deployment_id, tuple(assets))
