@@ -75,7 +75,7 @@ def _collect_seldom() -> None:
     """Let the cycle collector run seldom, and over what is new alone.
 
     A batch makes tens of thousands of lists and dicts and no cycles: looking for some took half of
-    the agent's time (measured: bench.scoring). Models and libraries are set aside for good.
+    the agent's time when it was measured. Models and libraries are set aside for good.
     """
     gc.collect()
     gc.freeze()
