@@ -41,7 +41,7 @@ def faults(name, key, headers, payload):
 def kind_of(topic, key, headers, payload):
     """The one message of ``topic`` that a record is. None or several: an AssertionError says so."""
     names = [name for name, message in catalogue().items() if topic.endswith(f".{message.topic}")]
-    fits = [name for name in names if not faults(name, key, headers, payload)]
-    why = [fault for name in names for fault in faults(name, key, headers, payload)][:20]
-    assert len(fits) == 1, (topic, key, headers, fits, why)
+    wrong = {name: faults(name, key, headers, payload) for name in names}
+    fits = [name for name, found in wrong.items() if not found]
+    assert len(fits) == 1, (topic, key, headers, payload, fits, wrong)
     return fits[0]
