@@ -33,7 +33,6 @@ from transport.transactions import Write, size
 # A broker that was killed needs so long to come back on a busy machine.
 BROKER_TIMEOUT_S = 30.0
 OUTCOME_TIMEOUT_S = 120.0
-# Of commands: who sends more waits for a turn, before the time-out begins.
 IN_FLIGHT = 1000
 
 OnProgress = Callable[[AuditEvent], None]
@@ -50,8 +49,9 @@ class BatonClient(StateReader):
     ``command_id`` is another command's.
 
     A command without an outcome after ``timeout_s`` is sent again, with the same id, up to
-    ``retries`` times: it is applied once all the same. ``revisions`` has what its outcomes told:
-    give it to a ScoringClient to read your writes.
+    ``retries`` times: it is applied once all the same. ``max_in_flight`` bounds how many are under
+    way; who sends more waits for a turn, before the time-out begins. ``revisions`` has what its
+    outcomes told: give it to a ScoringClient to read your writes.
 
     >>> from client import BatonClient, ScoringClient
     >>> async with BatonClient(settings, source="/pipelines/nightly") as baton:
@@ -72,6 +72,7 @@ class BatonClient(StateReader):
         actor: str | None = None,
         timeout_s: float = OUTCOME_TIMEOUT_S,
         retries: int = 0,
+        max_in_flight: int = IN_FLIGHT,
         on_progress: OnProgress | None = None,
     ) -> None:
         super().__init__(settings or Settings.from_env(os.environ))
@@ -81,7 +82,7 @@ class BatonClient(StateReader):
         self._timeout_s = timeout_s
         self._retries = retries
         self.revisions = Revisions()
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._slots = asyncio.Semaphore(max_in_flight)
         self._on_progress = on_progress
         self._tail: Tail[AuditEvent] = Tail(self._settings, self._topics.events, self._take)
 

@@ -136,19 +136,25 @@ class ScoringClient:
         await self._tail.stop()
         await self._producer.stop()
 
-    async def score(
+    async def score(  # noqa: PLR0913 - the fields of a ScoreRequest
         self,
         deployment_id: str,
         values: Sequence[Sequence[Any]],
         *,
         fields: Sequence[str] | None = None,
-        **more: Any,  # noqa: ANN401 - the other fields of ScoreRequest
+        request_id: str | None = None,
+        key: bytes | None = None,
+        min_revision: int | None = None,
+        deadline: datetime | None = None,
     ) -> ScoreResult:
         """Score the rows ``values`` and return the answer.
 
         Raises ScoringError where the answer is an error, TimeoutError where none comes.
         """
-        return await self.ask(ScoreRequest(deployment_id, values, fields, **more))
+        request = ScoreRequest(
+            deployment_id, values, fields, request_id, key, min_revision, deadline
+        )
+        return await self.ask(request)
 
     async def ask(self, request: ScoreRequest) -> ScoreResult:
         """Send ``request`` and return its answer; errors as for ``score``."""

@@ -5,7 +5,7 @@ Each ``with`` block runs a loop of its own; its methods may be called from sever
 
 import queue
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -23,7 +23,7 @@ from transport.settings import Settings
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-C = TypeVar("C", commands.BatonClient, scoring.ScoringClient)
+C = TypeVar("C", bound=AbstractAsyncContextManager[Any, bool | None])
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -51,13 +51,14 @@ class _Blocking(Generic[C]):
 
 
 def _blocking(
-    method: Callable[Concatenate[C, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[_Blocking[C], P], R]:
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[_Blocking[Any], P], R]:
     """Return ``method`` of an async client as one that waits: the same arguments and docstring."""
 
     @wraps(method)
-    def call(self: _Blocking[C], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._portal.call(partial(method, self._client, *args, **kwargs))
+    def call(self: _Blocking[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self._portal.call(partial(method, self._client, *args, **kwargs))
+        return result
 
     return call
 
@@ -82,6 +83,7 @@ class BatonClient(_Blocking[commands.BatonClient]):
         actor: str | None = None,
         timeout_s: float = OUTCOME_TIMEOUT_S,
         retries: int = 0,
+        max_in_flight: int = IN_FLIGHT,
         on_progress: OnProgress | None = None,
     ) -> None:
         super().__init__(
@@ -91,6 +93,7 @@ class BatonClient(_Blocking[commands.BatonClient]):
                 actor=actor,
                 timeout_s=timeout_s,
                 retries=retries,
+                max_in_flight=max_in_flight,
                 on_progress=on_progress,
             )
         )
@@ -194,8 +197,6 @@ def events(
     """
     with start_blocking_portal() as portal:
         found = audit.events(settings, follow=follow, from_beginning=from_beginning)
-        try:
-            while (event := portal.call(anext, found, None)) is not None:
-                yield event
-        finally:
-            portal.call(found.aclose)
+        # Left early, the loop ends and closes what it has opened.
+        while (event := portal.call(anext, found, None)) is not None:
+            yield event

@@ -193,9 +193,10 @@ RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 _PLACE = {"partition": 3, "offset": 120}
 
-WML_REQUEST = {"input_data": [{"fields": ["amount", "age"], "values": [[1.2, 30], [870.0, None]]}]}
-WML_WHOLE = {"id": REQUEST, "deployment_id": DEPLOYMENT, **WML_REQUEST}
-V2_REQUEST = {
+WML_REQUEST: dict[str, Any] = {
+    "input_data": [{"fields": ["amount", "age"], "values": [[1.2, 30], [870.0, None]]}]
+}
+V2_REQUEST: dict[str, Any] = {
     "id": REQUEST,
     "inputs": [
         {"name": "amount", "shape": [2], "datatype": "FP64", "data": [1.2, 870.0]},
@@ -203,7 +204,7 @@ V2_REQUEST = {
     ],
     "parameters": {"deployment_id": DEPLOYMENT},
 }
-WML_ANSWER = {
+WML_ANSWER: dict[str, Any] = {
     "id": REQUEST,
     "deployment_id": DEPLOYMENT,
     "asset_id": "fraud-8",
@@ -216,7 +217,7 @@ WML_ANSWER = {
     ],
     "request": _PLACE,
 }
-V2_ANSWER = {
+V2_ANSWER: dict[str, Any] = {
     "id": REQUEST,
     "model_name": DEPLOYMENT,
     "model_version": "4",
@@ -231,7 +232,7 @@ V2_ANSWER = {
     ],
     "parameters": {"asset_id": "fraud-8", "request": _PLACE},
 }
-ERROR_ANSWER = {
+ERROR_ANSWER: dict[str, Any] = {
     "id": REQUEST,
     "deployment_id": DEPLOYMENT,
     "error": {

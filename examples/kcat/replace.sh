@@ -23,13 +23,13 @@ find() {
 # librdkafka's default partitioner is not Java's: a space's commands have to meet on one partition.
 printf '{"space_id": "%s", "deployment_id": "%s", "asset_id": "%s", "reason": "accuracy"}' \
     "$space" "$deployment" "$asset" |
-    kcat -P -b "$servers" -t "${prefix}commands" -k "$space" -D '' -X partitioner=murmur2_random \
+    kcat -P -b "$servers" -t "${prefix}commands" -k "$space" -X partitioner=murmur2_random \
         -H 'ce_specversion=1.0' -H "ce_id=$command_id" -H 'ce_source=/examples/kcat' \
         -H 'ce_type=baton.command.replace-asset.v1' -H 'ce_actor=kcat@example.com' \
         -H 'content-type=application/json'
 find events "\"ce_causationid\",\"$command_id\""
 
 printf '{"input_data": [{"fields": ["amount", "age"], "values": [[1.2, 30], [870.5, 41]]}]}' |
-    kcat -P -b "$servers" -t "${prefix}requests" -D '' \
+    kcat -P -b "$servers" -t "${prefix}requests" \
         -H "deployment-id=$deployment" -H "request-id=$request_id"
 find responses "\"request-id\",\"$request_id\""
