@@ -168,7 +168,8 @@ class ScoringClient:
                 return await self._once(request, request_id)
         return await self._once(request, request_id)
 
-    async def _once(self, request: ScoreRequest, request_id: str) -> ScoreResult:
+    async def _once(self, request: ScoreRequest, request_id: str | None = None) -> ScoreResult:
+        request_id = request_id or request.request_id or str(uuid.uuid4())
         entry: dict[str, Any] = {"values": request.values}
         if request.fields is not None:
             entry["fields"] = list(request.fields)
@@ -225,31 +226,44 @@ class ScoringClient:
         >>> len(answers), answers[0].revision
         (100, 1)
         """
-        slots = asyncio.Semaphore(max_in_flight)
-        done: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+        ask = self._tried if self._retries else self._once
+        # The feed itself is one of them.
         running: set[asyncio.Task[Any]] = set()
+        done: list[asyncio.Task[Any]] = []
+        news, room = asyncio.Event(), asyncio.Event()
 
         async def feed() -> None:
             async for request in _async(requests):
-                await slots.acquire()
-                begin(self._tried(request))
+                while len(running) > max_in_flight:
+                    room.clear()
+                    await room.wait()
+                begin(ask(request))
 
         def begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
             task = asyncio.create_task(work)
             running.add(task)
-            task.add_done_callback(done.put_nowait)
+            task.add_done_callback(settle)
             return task
+
+        def settle(task: asyncio.Task[Any]) -> None:
+            done.append(task)
+            news.set()
 
         feeding = begin(feed())
         try:
             while running:
-                task = await done.get()
-                running.remove(task)
-                if task is feeding:
-                    feeding.result()
-                    continue
-                slots.release()
-                yield settled(task)
+                await news.wait()
+                news.clear()
+                # Answers come many at a time; what they make room for is sent as many at a time.
+                answered = done.copy()
+                done.clear()
+                for task in answered:
+                    running.remove(task)
+                    if task is feeding:
+                        feeding.result()
+                        continue
+                    room.set()
+                    yield settled(task)
         finally:
             for task in running:
                 task.cancel()
