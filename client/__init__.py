@@ -1,4 +1,7 @@
-"""What people use: clients for commands, scoring and the audit log, and the ``baton`` command."""
+"""What people use: clients for commands, scoring and the audit log, and the ``baton`` command.
+
+client.sync has the same clients for programs without asyncio.
+"""
 
 from client.audit import AuditEvent, events
 from client.commands import BatonClient
@@ -11,6 +14,7 @@ from client.errors import (
     UpdateFailed,
 )
 from client.outcome import Outcome
+from client.revisions import Revisions
 from client.scoring import ScoreRequest, ScoreResult, ScoringClient
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "CommandTooLargeError",
     "Outcome",
     "OutcomeTimeout",
+    "Revisions",
     "ScoreRequest",
     "ScoreResult",
     "ScoringClient",

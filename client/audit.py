@@ -1,6 +1,6 @@
 """The audit log: every event, once, in each partition's order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +70,15 @@ def read_event(record: Any) -> AuditEvent:  # noqa: ANN401 - aiokafka's record
 
 async def events(
     settings: Settings, *, follow: bool = False, from_beginning: bool = True
-) -> AsyncIterator[AuditEvent]:
+) -> AsyncGenerator[AuditEvent, None]:
     """Iterate over the audit log, each event once; partition by partition in its order.
 
     Ends at what is the log's end now, or goes on (``follow``). Only committed events are given.
+
+    >>> from client import events
+    >>> names = [e.name async for e in events(settings) if e.data.space_id == "fraud"]
+    >>> names[:2]
+    ['space-created', 'asset-promoted']
     """
     topic = settings.topics.events
     await ensure_topics(settings.bootstrap_servers, settings.topics)

@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from client.audit import AuditEvent, read_event
 from client.errors import CommandIdReusedError, CommandTooLargeError, OutcomeTimeout
 from client.outcome import Outcome, is_of, judged
+from client.revisions import Revisions
 from client.state import StateReader
 from client.tail import Tail
 from schemas.cloudevents import CloudEvent, encode
@@ -32,6 +33,7 @@ from transport.transactions import Write, size
 # A broker that was killed needs so long to come back on a busy machine.
 BROKER_TIMEOUT_S = 30.0
 OUTCOME_TIMEOUT_S = 120.0
+IN_FLIGHT = 1000
 
 OnProgress = Callable[[AuditEvent], None]
 
@@ -45,15 +47,32 @@ class BatonClient(StateReader):
     fails its verification, OutcomeTimeout where no outcome comes within ``timeout_s``,
     CommandTooLargeError where the broker takes none so large, and CommandIdReusedError where
     ``command_id`` is another command's.
+
+    A command without an outcome after ``timeout_s`` is sent again, with the same id, up to
+    ``retries`` times: it is applied once all the same. ``max_in_flight`` bounds how many are under
+    way; who sends more waits for a turn, before the time-out begins. ``revisions`` has what its
+    outcomes told: give it to a ScoringClient to read your writes.
+
+    >>> from client import BatonClient, ScoringClient
+    >>> async with BatonClient(settings, source="/pipelines/nightly") as baton:
+    ...     outcome = await baton.replace_asset(
+    ...         "fraud", deployment, "fraud-8", expected_revision=1, reason="accuracy"
+    ...     )
+    ...     async with ScoringClient(settings, revisions=baton.revisions) as scoring:
+    ...         answer = await scoring.score(deployment, [[1.2, 0.3]])
+    >>> outcome.name, outcome.revision, answer.asset_id
+    ('deployment-updated', 2, 'fraud-8')
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each with a default
         self,
         settings: Settings | None = None,
         *,
         source: str = "/baton/client",
         actor: str | None = None,
         timeout_s: float = OUTCOME_TIMEOUT_S,
+        retries: int = 0,
+        max_in_flight: int = IN_FLIGHT,
         on_progress: OnProgress | None = None,
     ) -> None:
         super().__init__(settings or Settings.from_env(os.environ))
@@ -61,6 +80,9 @@ class BatonClient(StateReader):
         self._source = source
         self._actor = actor or _whoami()
         self._timeout_s = timeout_s
+        self._retries = retries
+        self.revisions = Revisions()
+        self._slots = asyncio.Semaphore(max_in_flight)
         self._on_progress = on_progress
         self._tail: Tail[AuditEvent] = Tail(self._settings, self._topics.events, self._take)
 
@@ -205,18 +227,31 @@ class BatonClient(StateReader):
         command_id = command_id or str(uuid.uuid4())
         body = {key: value for key, value in data.items() if value is not None}
         write = self._written(name, body, command_id)
+        async with self._slots:
+            event = await self._tried(write, command_id, given=given)
+        if given and not is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
+            raise CommandIdReusedError(event)
+        self.revisions.see(event)
+        return judged(event)
+
+    async def _tried(self, write: Write, command_id: str, *, given: bool) -> AuditEvent:
+        # A command sent before has its outcome in the log, and gets no other.
+        look = given
+        for _ in range(self._retries):
+            with suppress(OutcomeTimeout):
+                return await self._once(write, command_id, look=look)
+            look = True
+        return await self._once(write, command_id, look=look)
+
+    async def _once(self, write: Write, command_id: str, *, look: bool) -> AuditEvent:
         try:
             with self._tail.expected(command_id) as waiting:
                 async with asyncio.timeout(self._timeout_s):
                     await self._publish(write, command_id)
-                    # A command sent before has its outcome in the log, and gets no other.
-                    event = await self._outcome(write.partition, command_id) if given else None
-                    event = event or await waiting
+                    event = await self._outcome(write.partition, command_id) if look else None
+                    return event or await waiting
         except TimeoutError:
             raise OutcomeTimeout(command_id, self._timeout_s) from None
-        if given and not is_of(event, f"{PREFIX}{name}{SUFFIX}", body):
-            raise CommandIdReusedError(event)
-        return judged(event)
 
     def _written(self, name: str, body: dict[str, Any], command_id: str) -> Write:
         headers, value = encode(

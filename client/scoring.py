@@ -4,23 +4,28 @@ import asyncio
 import itertools
 import os
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
 from client.errors import ScoringError
+from client.revisions import Revisions
 from client.tail import Tail
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION, REQUEST_ID
 from schemas.times import epoch_ms
 from schemas.topics import partition_for
 from transport.admin import ensure_topics, wait_for_broker
 from transport.settings import Settings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # A broker that was killed needs so long to come back on a busy machine.
 BROKER_TIMEOUT_S = 30.0
@@ -67,16 +72,39 @@ class ScoreResult:
 
 
 class ScoringClient:
-    """Sends requests to deployments and gives each its answer. An ``async with`` block opens it."""
+    """Sends requests to deployments and gives each its answer. An ``async with`` block opens it.
+
+    ``timeout_s`` bounds the wait for an answer. After it a request is sent again, with the same id,
+    up to ``retries`` times: whichever answer comes first counts. ``max_in_flight`` bounds how many
+    are under way; who asks for more waits for a turn, before the time-out begins. ``revisions`` of
+    a BatonClient: what that one has changed is seen here, as if each request named the
+    ``min_revision``.
+
+    >>> from client import ScoringClient
+    >>> async with ScoringClient(settings) as scoring:
+    ...     answer = await scoring.score(deployment, [[1.2, 0.3]], fields=["amount", "age"])
+    >>> answer.asset_id, answer.revision, len(answer.values)
+    ('fraud-7', 1, 1)
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        settings: Settings | None = None,
+        *,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        retries: int = 0,
+        max_in_flight: int = IN_FLIGHT,
+        revisions: Revisions | None = None,
     ) -> None:
         self._settings = settings or Settings.from_env(os.environ)
         self._topics = self._settings.topics
         # Put together at each look: here once.
         self._requests = self._topics.requests
         self._timeout_s = timeout_s
+        self._retries = retries
+        self._slots = asyncio.Semaphore(max_in_flight)
+        # Tell it of what other programs have changed: revisions.see(event).
+        self.revisions = revisions if revisions is not None else Revisions()
         self._tail: Tail[ScoreResult] = Tail(self._settings, self._topics.responses, self._take)
         self._turn = itertools.count()
         # One at a time into a partition's batch, first come first served: aiokafka wakes all who
@@ -108,23 +136,40 @@ class ScoringClient:
         await self._tail.stop()
         await self._producer.stop()
 
-    async def score(
+    async def score(  # noqa: PLR0913 - the fields of a ScoreRequest
         self,
         deployment_id: str,
         values: Sequence[Sequence[Any]],
         *,
         fields: Sequence[str] | None = None,
-        **more: Any,  # noqa: ANN401 - the other fields of ScoreRequest
+        request_id: str | None = None,
+        key: bytes | None = None,
+        min_revision: int | None = None,
+        deadline: datetime | None = None,
     ) -> ScoreResult:
         """Score the rows ``values`` and return the answer.
 
         Raises ScoringError where the answer is an error, TimeoutError where none comes.
         """
-        return await self.ask(ScoreRequest(deployment_id, values, fields, **more))
+        request = ScoreRequest(
+            deployment_id, values, fields, request_id, key, min_revision, deadline
+        )
+        return await self.ask(request)
 
     async def ask(self, request: ScoreRequest) -> ScoreResult:
         """Send ``request`` and return its answer; errors as for ``score``."""
+        async with self._slots:
+            return await self._tried(request)
+
+    async def _tried(self, request: ScoreRequest) -> ScoreResult:
         request_id = request.request_id or str(uuid.uuid4())
+        for _ in range(self._retries):
+            with suppress(TimeoutError):
+                return await self._once(request, request_id)
+        return await self._once(request, request_id)
+
+    async def _once(self, request: ScoreRequest, request_id: str | None = None) -> ScoreResult:
+        request_id = request_id or request.request_id or str(uuid.uuid4())
         entry: dict[str, Any] = {"values": request.values}
         if request.fields is not None:
             entry["fields"] = list(request.fields)
@@ -135,8 +180,11 @@ class ScoringClient:
             (DEPLOYMENT_ID, request.deployment_id.encode()),
             (REQUEST_ID, request_id.encode()),
         ]
-        if request.min_revision is not None:
-            headers.append((MIN_REVISION, str(request.min_revision).encode()))
+        min_revision = request.min_revision
+        if min_revision is None:
+            min_revision = self.revisions.of(request.deployment_id)
+        if min_revision is not None:
+            headers.append((MIN_REVISION, str(min_revision).encode()))
         if request.deadline is not None:
             headers.append((DEADLINE, str(epoch_ms(request.deadline)).encode()))
         try:
@@ -165,18 +213,61 @@ class ScoringClient:
         *,
         max_in_flight: int = IN_FLIGHT,
     ) -> AsyncIterator[ScoreResult | ScoringError]:
-        """Score ``requests``, giving each answer or error as it comes; a bounded number at once."""
-        running: set[asyncio.Task[ScoreResult]] = set()
-        async for request in _async(requests):
-            running.add(asyncio.create_task(self.ask(request)))
-            while len(running) >= max_in_flight:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield _settled(task)
-        while running:
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield _settled(task)
+        """Score ``requests``, giving each answer or error as it comes; a bounded number at once.
+
+        A request that nobody answers in time ends the stream with TimeoutError, and so does what
+        ``requests`` raises; those still under way are given up. Close it (contextlib.aclosing)
+        where you leave it early.
+
+        >>> from client import ScoreRequest, ScoringClient
+        >>> requests = [ScoreRequest(deployment, [[n, 0.3]]) for n in range(100)]
+        >>> async with ScoringClient(settings) as scoring:
+        ...     answers = [answer async for answer in scoring.stream(requests, max_in_flight=10)]
+        >>> len(answers), answers[0].revision
+        (100, 1)
+        """
+        ask = self._tried if self._retries else self._once
+        # The feed itself is one of them.
+        running: set[asyncio.Task[Any]] = set()
+        done: list[asyncio.Task[Any]] = []
+        news, room = asyncio.Event(), asyncio.Event()
+
+        async def feed() -> None:
+            async for request in _async(requests):
+                while len(running) > max_in_flight:
+                    room.clear()
+                    await room.wait()
+                begin(ask(request))
+
+        def begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+            task = asyncio.create_task(work)
+            running.add(task)
+            task.add_done_callback(settle)
+            return task
+
+        def settle(task: asyncio.Task[Any]) -> None:
+            done.append(task)
+            news.set()
+
+        feeding = begin(feed())
+        try:
+            while running:
+                await news.wait()
+                news.clear()
+                # Answers come many at a time; what they make room for is sent as many at a time.
+                answered = done.copy()
+                done.clear()
+                for task in answered:
+                    running.remove(task)
+                    if task is feeding:
+                        feeding.result()
+                        continue
+                    room.set()
+                    yield settled(task)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def _partition(self, key: bytes | None) -> int:
         count = self._requests.partitions
@@ -216,11 +307,12 @@ def _answer(
     )
 
 
-def _settled(task: "asyncio.Task[ScoreResult]") -> ScoreResult | ScoringError:
-    error = task.exception()
-    if isinstance(error, ScoringError):
-        return error
-    return task.result()
+def settled(
+    answer: "asyncio.Task[ScoreResult] | Future[ScoreResult]",
+) -> ScoreResult | ScoringError:
+    """Return the answer or the error that a request was answered with; raise any other."""
+    error = answer.exception()
+    return error if isinstance(error, ScoringError) else answer.result()
 
 
 async def _async(

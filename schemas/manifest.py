@@ -6,7 +6,16 @@ from enum import StrEnum
 from itertools import chain
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from schemas.ids import Id
 
@@ -80,13 +89,15 @@ class Framework(_Part):
 
 
 _CELL = frozenset({bool, int, float, str, type(None)})
+# Checked below for a whole sample at once.
+Cell = Annotated[Any, WithJsonSchema({"type": ["boolean", "number", "string", "null"]})]
 
 
 class Sample(_Part):
     """A few rows that the verification predicts on. ``values`` has a list of scalars per row."""
 
     fields: tuple[str, ...]
-    values: Annotated[tuple[tuple[Any, ...], ...], Field(max_length=1000)]
+    values: Annotated[tuple[tuple[Cell, ...], ...], Field(max_length=1000)]
 
     @model_validator(mode="after")
     def _rows_fit(self) -> "Sample":
