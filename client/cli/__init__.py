@@ -4,14 +4,18 @@ import click
 
 from client.cli import (
     asset,
+    audit,
     completion,
+    dead_letters,
     deployment,
+    doctor,
     events,
     model,
     score,
     services,
     space,
     up,
+    watch,
 )
 from client.cli.common import Command, Group, quieted
 from client.cli.options import shared_options
@@ -44,7 +48,7 @@ def main() -> None:
     quieted()
 
 
-for noun in (space, model, asset, deployment):
+for noun in (space, model, asset, deployment, dead_letters):
     main.add_command(noun.group)
 for command in (
     up.up,
@@ -52,6 +56,9 @@ for command in (
     services.scoring,
     score.score,
     events.events,
+    audit.audit,
+    watch.watch,
+    doctor.doctor,
     completion.completion,
 ):
     main.add_command(command)

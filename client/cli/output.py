@@ -35,11 +35,12 @@ def print_document(document: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print one document: JSON on a line of its own, or YAML where the command is to."""
     context = click.get_current_context(silent=True)
     options = None if context is None else context.find_object(Options)
+    line = json.dumps(document, ensure_ascii=False) + "\n"
     if options is not None and options.format is Format.YAML:
-        text = "---\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-    else:
-        text = json.dumps(document, ensure_ascii=False) + "\n"
-    sys.stdout.write(text)
+        # Of plain values: what JSON takes for a text, YAML may not know.
+        plain = json.loads(line)
+        line = "---\n" + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    sys.stdout.write(line)
     sys.stdout.flush()
 
 
