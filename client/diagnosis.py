@@ -112,7 +112,8 @@ async def _policy(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> 
         told, _, advice = str(error).partition(": ")
         return Finding(f"topic {name}", Level.FAIL, told, advice)
     policy = dict(topic.config)["cleanup.policy"]
-    return Finding(f"topic {name}", Level.OK, f"{topic.partitions} partitions, {policy}")
+    message = f"partitions {topic.partitions}, cleanup {policy}"
+    return Finding(f"topic {name}", Level.OK, message)
 
 
 def _groups(settings: Settings) -> dict[str, tuple[str, str]]:
@@ -243,12 +244,12 @@ async def _assets(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
         for r in records
         if r.asset is not None and _minor(r.asset.manifest.framework.version) != _minor(here)
     }
-    count = f"{len(records)} deployments"
     if not others:
-        return [Finding("versions", Level.OK, f"{count}: all assets fit {_framework()}")]
+        message = f"the assets of all deployments ({len(records)}) fit {_framework()}"
+        return [Finding("versions", Level.OK, message)]
     listed = ", ".join(f"{asset} ({found})" for asset, found in sorted(others.items()))
     advice = f"run worker and agents with that version, or train again with {here}"
-    message = f"{count}; saved by another scikit-learn than {here}: {listed}"
+    message = f"assets that another scikit-learn than {here} saved: {listed}"
     return [Finding("versions", Level.WARN, message, advice)]
 
 

@@ -5,8 +5,10 @@
 It needs nothing but the development environment; it takes a minute or two.
 """
 
+import getpass
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,12 +33,52 @@ WIDTH = 160
 COLUMNS = ["mean radius", "mean texture", "mean smoothness"]
 
 
+ACTOR = f"{getpass.getuser()}@{socket.gethostname()}"
+
+# Sends what is no command: a dead letter.
+STRAY = """
+import asyncio, json, pathlib
+from aiokafka import AIOKafkaProducer
+
+async def main():
+    producer = AIOKafkaProducer(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    await producer.start()
+    headers = [("ce_type", b"surprise")]
+    value = b'{"not": "a command"}'
+    await producer.send_and_wait("baton.commands", value, key=b"fraud", headers=headers)
+    await producer.stop()
+
+asyncio.run(main())
+"""
+
+# Some traffic, for whoever watches.
+TRAFFIC = """
+import asyncio, itertools, json, pathlib
+from client import BatonClient, ScoringClient, ScoringError
+from transport.settings import Settings
+
+async def main():
+    settings = Settings(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    async with BatonClient(settings) as baton, ScoringClient(settings) as scoring:
+        (found,) = await baton.deployments("fraud")
+        for number in itertools.count():
+            row = [14.1, 19.3, 0.1] if number % 50 else ["wide", 19.3, 0.1]
+            try:
+                await scoring.score(found.deployment_id, [row])
+            except ScoringError:
+                pass
+
+asyncio.run(main())
+"""
+
+
 class Lab:
     """A folder with models and rows in it, and the services that run there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[subprocess.Popen[bytes]] = []
+        self.traffic: subprocess.Popen[bytes] | None = None
         self.environment = {n: t for n, t in os.environ.items() if not n.startswith("BATON_")} | {
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "110",
@@ -59,6 +101,8 @@ class Lab:
         words = line.split()
         if words[0] == "baton" and words[1] in SERVICES:
             return self.serve(words[1])
+        if words[:2] == ["baton", "watch"] and not self.traffic:
+            self.traffic = self.script(TRAFFIC)
         shown = re.sub(r"^baton\b", f"{sys.executable} -m client.cli", line)
         done = subprocess.run(
             shown,
@@ -89,30 +133,19 @@ class Lab:
         while "ready" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
         if name == "up":
-            self.lay_aside()
+            self.script(STRAY).wait()
         return log.read_text()
 
-    def lay_aside(self) -> None:
-        """Send what is no command: a dead letter."""
-        script = (
-            "import asyncio, json, pathlib\n"
-            "from aiokafka import AIOKafkaProducer\n"
-            "async def main():\n"
-            "    servers = json.loads(pathlib.Path('.baton/up.json').read_text())\n"
-            "    producer = AIOKafkaProducer(**servers)\n"
-            "    await producer.start()\n"
-            "    await producer.send_and_wait(\n"
-            "        'baton.commands', b'{\"not\": \"a command\"}', key=b'fraud',\n"
-            "        headers=[('ce_type', b'surprise')])\n"
-            "    await producer.stop()\n"
-            "asyncio.run(main())\n"
-        )
-        subprocess.run(
-            [sys.executable, "-c", script], cwd=self.folder, env=self.environment, check=True
-        )
+    def script(self, text: str) -> "subprocess.Popen[bytes]":
+        """Start a script in the folder."""
+        command = [sys.executable, "-c", text]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment)
 
     def stop(self) -> None:
         """Stop what runs, the last one first."""
+        if self.traffic is not None:
+            self.traffic.kill()
+            self.traffic.wait()
         for process in reversed(self.running):
             process.terminate()
             process.wait(60)
@@ -122,7 +155,12 @@ def recorded(lab: Lab, block: str) -> str:
     """Return the block's lines, each with what it printed."""
     found = []
     for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
-        text = lab.run(line).rstrip().replace(str(lab.folder), "/home/ana/lab")
+        text = (
+            lab.run(line)
+            .rstrip()
+            .replace(str(lab.folder), "/home/ana/lab")
+            .replace(ACTOR, "ana@clinic")
+        )
         shown = [part.rstrip() for part in text.splitlines()]
         cut = [part if len(part) <= WIDTH else f"{part[: WIDTH - 2]} …" for part in shown]
         found += [f"$ {line}", *cut]
