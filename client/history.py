@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from client.audit import AuditEvent, read_event
-from schemas.errors import BatonError
+from schemas.errors import BatonError, UndecodableError
 from schemas.events import EventName
 from schemas.times import rfc3339
 from transport.admin import ensure_topics
@@ -181,7 +181,13 @@ async def _events(settings: Settings, where: TopicPartition) -> AsyncGenerator[A
     seen = 0
     async with aclosing(read(settings.bootstrap_servers, [where])) as records:
         async for record in records:
-            event = read_event(record)
+            try:
+                event = read_event(record)
+            except UndecodableError as error:
+                raise UndecodableError(
+                    f"{where.topic}, partition {where.partition}, offset {record.offset}: {error}; "
+                    "`baton audit --verify` tells what else is wrong"
+                ) from error
             # As in client.audit.events: a restored topic may hold some twice.
             if event.sequence > seen:
                 seen = event.sequence

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from client.audit import AuditEvent, read_event
 from client.fold import Fold, difference
 from schemas.errors import UndecodableError
-from schemas.records import ACCEPTED, CURSOR_KEY, CommandRecord, decode_record
+from schemas.manifests import Manifests, Pieces
+from schemas.records import ACCEPTED, CURSOR_KEY, CommandRecord
 from transport.reading import POLL_MS, new_consumer, partitions_of
 from transport.settings import Settings
 
@@ -22,6 +23,8 @@ from transport.settings import Settings
 # where the log ends. A worker that dies within one leaves it open for 10 s.
 SETTLE_S = 15.0
 POLL_S = 0.2
+# Of a value that is no record.
+SHOWN_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ class _Partition:
     def __init__(self, number: int) -> None:
         self.number = number
         self._fold = Fold()
-        self._table: dict[str, bytes] = {}
+        self._table: dict[str, bytes | Pieces] = {}
+        # Nearly all of many deployments' records: each is kept and read once.
+        self._manifests = Manifests()
         self._awaiting: deque[AuditEvent] = deque()
         self._read = 0
         # The last event at the first look: a worker that is busy is always one ahead.
@@ -94,7 +99,7 @@ class _Partition:
         if record.value is None:
             self._table.pop(key, None)
         else:
-            self._table[key] = record.value
+            self._table[key] = self._manifests.shared(key, record.value)
 
     def take_event(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
         """Keep an event until the cursor has reached it."""
@@ -163,9 +168,11 @@ class _Partition:
 
     def _of(self, key: str) -> list[Difference]:
         try:
-            record = decode_record(key, self._table[key])
-        except (ValidationError, KeyError, ValueError):
-            shown = self._table[key][:200].decode(errors="replace")
+            record = self._manifests.decode(key, self._table[key])
+        except (ValidationError, KeyError, TypeError, ValueError):
+            value = self._table[key]
+            whole = value.whole() if isinstance(value, Pieces) else value
+            shown = whole[:SHOWN_BYTES].decode(errors="replace")
             return [Difference(self.number, key, "is no record", None, shown)]
         actual = record.model_dump(mode="json")
         expected = self._fold.table.get(key)
@@ -191,7 +198,7 @@ class _Partition:
         if value is None:
             return absent
         try:
-            return int(getattr(decode_record(CURSOR_KEY, value), name))
+            return int(getattr(self._manifests.decode(CURSOR_KEY, value), name))
         except ValidationError:
             return absent
 
