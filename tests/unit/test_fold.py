@@ -32,13 +32,13 @@ class Recorded(Lab):
         self.records.update(decision.records)
         return super().take(decision)
 
-    def log(self):
+    def events_topic(self):
         """The events as they are read from their topic."""
         for number, event in enumerate(self.events, 1):
             headers, value = encode(event.cloudevent(partition=0, sequence=number, topic="events"))
             yield SimpleNamespace(partition=0, offset=number - 1, headers=headers, value=value)
 
-    def table(self):
+    def state_topic(self):
         """The state as it is read from its topic."""
         yield CURSOR_KEY, encode_record(CursorRecord(offset=0, sequence=len(self.events)))
         for key, record in self.records.items():
@@ -53,7 +53,7 @@ class FoldedLifecycle(Lifecycle):
     @invariant()
     def every_record_equals_the_fold(self):
         fold = Fold()
-        for record in self.lab.log():
+        for record in self.lab.events_topic():
             fold.apply(read_event(record))
         records = {
             key: record.model_dump(mode="json")
@@ -87,9 +87,9 @@ def lab():
 
 def verdict(lab, log=None, table=None):
     partition = _Partition(0)
-    for key, value in lab.table() if table is None else table:
+    for key, value in lab.state_topic() if table is None else table:
         partition.take_record(SimpleNamespace(key=key.encode(), value=value))
-    for record in lab.log() if log is None else log:
+    for record in lab.events_topic() if log is None else log:
         partition.take_event(record)
     partition.settle()
     return partition.verdict(commands_end=1)
@@ -160,7 +160,7 @@ def test_an_outcome_may_be_forgotten_after_seven_days_and_not_before(lab):
 
 
 def test_a_gap_in_the_log_is_found(lab):
-    log = list(lab.log())
+    log = list(lab.events_topic())
     del log[2]
     found = verdict(lab, log)
     assert (found.differences[0].expected, found.differences[0].actual) == (3, 4)
@@ -172,7 +172,7 @@ def test_an_event_that_the_state_does_not_know_is_found(lab):
         lab.events[-1].cloudevent(partition=0, sequence=len(lab.events) + 1, topic="events")
     )
     forged = SimpleNamespace(partition=0, offset=99, headers=headers, value=value)
-    found = verdict(lab, [*lab.log(), forged])
+    found = verdict(lab, [*lab.events_topic(), forged])
     assert [d.message for d in found.differences] == [
         "the state and the log end at different events"
     ]
@@ -180,5 +180,7 @@ def test_an_event_that_the_state_does_not_know_is_found(lab):
 
 def test_garbage_in_either_topic_is_shown_and_no_traceback(lab):
     garbage = SimpleNamespace(partition=0, offset=99, headers=[], value=b"\xff")
-    found = verdict(lab, [*lab.log(), garbage], [*lab.table(), ("space/s", b"{"), ("\x00", b"1")])
+    found = verdict(
+        lab, [*lab.events_topic(), garbage], [*lab.state_topic(), ("space/s", b"{"), ("\x00", b"1")]
+    )
     assert {d.key for d in found.differences} == {"events@99", "space/s", "\x00"}
