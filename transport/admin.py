@@ -87,7 +87,7 @@ async def check_partitions(admin: AIOKafkaAdminClient, topics: Topics) -> dict[s
 async def check_configs(admin: AIOKafkaAdminClient, topics: Topics) -> None:
     """Raise TopicError where a topic's configuration is not what Baton needs."""
     for topic in topics.all():
-        await _check_config(admin, topic)
+        await check_config(admin, topic)
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
@@ -103,7 +103,8 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
             raise TopicError(f"cannot create topic {name}: {detail}")
 
 
-async def _check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:
+async def check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:
+    """Raise TopicError where the configuration of ``topic`` is not what Baton needs."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
     (answer,) = await admin.describe_configs([resource])
     values = {entry[0]: entry[1] for *_, entries in answer.resources for entry in entries}

@@ -1,79 +1,103 @@
-"""What the commands share: settings, errors and how outcomes are shown."""
+"""What the commands share: how they run, and how outcomes and errors are told."""
 
 import asyncio
-import json
+import inspect
+import logging
 import os
-import sys
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import re
+import traceback
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from rich.markup import escape
-from rich.table import Table
 
 from client.audit import AuditEvent
+from client.cli.options import ADDRESS, HOME, Format, Options, shared_options
+from client.cli.output import (
+    checks_table,
+    err,
+    out,
+    print_document,
+    print_json,
+    show_rows,
+    table,
+    text,
+)
 from client.commands import BatonClient
 from client.errors import CommandRejected, ScoringError, UpdateFailed
 from client.outcome import Outcome
-from schemas.checks import Check
 from schemas.errors import BatonError, SettingsError
-from transport.settings import Settings
 
+__all__ = [
+    "ADDRESS",
+    "HOME",
+    "REFUSED",
+    "Command",
+    "Format",
+    "Group",
+    "Options",
+    "checks_table",
+    "connected",
+    "err",
+    "fail",
+    "out",
+    "print_document",
+    "print_json",
+    "run",
+    "show_outcome",
+    "show_progress",
+    "show_refusal",
+    "show_rows",
+    "table",
+    "text",
+]
+
+# Stable: scripts branch on them.
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
-
-HOME = Path(".baton")
-# Where `baton up` leaves the address of its Kafka for the other commands.
-ADDRESS = HOME / "up.json"
-
-# Without a terminal nothing says how wide lines may be: no ID is folded for it.
-PIPED_WIDTH = 160
-
-
-def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
-
-
-out = _console(stderr=False)
-err = _console(stderr=True)
+# As the worker and the agent end on what nobody foresaw (sysexits.h: EX_SOFTWARE).
+DEFECT = 70
+INTERRUPTED = 130
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options that stand before the noun."""
-
-    bootstrap_servers: str | None
-    as_json: bool
-    timeout_s: float
-
-    def settings(self) -> Settings:
-        """Return the settings. Raises SettingsError where no Kafka is known."""
-        servers = self.bootstrap_servers or _started_here()
-        if not servers:
-            raise SettingsError(
-                "no Kafka known: run `baton up` in this folder, give --bootstrap-servers, or set "
-                "BATON_BOOTSTRAP_SERVERS"
-            )
-        return Settings.from_env(os.environ, bootstrap_servers=servers)
 
 
 class Command(click.Command):
     """A command whose errors are one line and an exit code, never a traceback."""
 
-    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's signature
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - click's signature
+        super().__init__(*args, **options)
+        # Click's mark (a backspace) keeps the lines of a paragraph as they are.
+        self.help = re.sub(
+            r"^(?=Examples?:)", "\b\n", inspect.cleandoc(self.help or ""), flags=re.MULTILINE
+        )
+        taken = {name for parameter in self.params for name in parameter.opts}
+        self._shared = shared_options(taken)
+        self.params += self._shared
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options, then those that all commands share."""
+        for title, shared in (("Options", False), ("Options of every command", True)):
+            found = [
+                record
+                for parameter in self.get_params(context)
+                if (parameter in self._shared) is shared
+                and (record := parameter.get_help_record(context)) is not None
+            ]
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+
+    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401, C901 - one clause each
         """Run it."""
         options: Options = context.obj
         try:
             return super().invoke(context)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
         except CommandRejected as error:
             show_refusal(options, error.event, error.message, error.rejection)
             context.exit(REFUSED)
@@ -90,11 +114,23 @@ class Command(click.Command):
         except TimeoutError as error:
             fail(options, "timeout", str(error) or "nobody answered in time")
             context.exit(UNREACHABLE)
+        except KafkaConnectionError as error:
+            fail(options, "kafka_unreachable", str(error))
+            context.exit(UNREACHABLE)
         except (BatonError, OSError) as error:
             fail(options, getattr(error, "code", "error"), str(error))
             context.exit(REFUSED)
+        except KafkaError as error:
+            fail(options, "kafka_error", f"{type(error).__name__}: {error}")
+            context.exit(REFUSED)
         except KeyboardInterrupt:
-            context.exit(130)
+            context.exit(INTERRUPTED)
+        except Exception as error:  # noqa: BLE001 - a person at a terminal is shown no traceback
+            more = "set BATON_LOG_LEVEL=DEBUG to see where"
+            if os.environ.get("BATON_LOG_LEVEL", "").upper() == "DEBUG":
+                more = f"\n{traceback.format_exc()}"
+            fail(options, "defect", f"a defect of Baton: {type(error).__name__}: {error}; {more}")
+            context.exit(DEFECT)
 
 
 class Group(click.Group):
@@ -109,15 +145,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def connected(options: Options, work: Callable[[BatonClient], Coroutine[Any, Any, T]]) -> T:
-    """Run ``work`` with a client that shows progress."""
+def connected(
+    options: Options,
+    work: Callable[[BatonClient], Coroutine[Any, Any, T]],
+    on_progress: Callable[[AuditEvent], None] | None = None,
+) -> T:
+    """Run ``work`` with a client that shows progress, or tells ``on_progress`` of it."""
+    shown = None if options.as_json else show_progress
 
     async def within() -> T:
         client = BatonClient(
             options.settings(),
             source="/baton/cli",
             timeout_s=options.timeout_s,
-            on_progress=None if options.as_json else show_progress,
+            on_progress=on_progress or shown,
         )
         async with client:
             return await work(client)
@@ -125,18 +166,17 @@ def connected(options: Options, work: Callable[[BatonClient], Coroutine[Any, Any
     return run(within())
 
 
+def quieted() -> None:
+    """Keep the Kafka library from telling what the error that ends the command tells."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
 def fail(options: Options, code: str, message: str) -> None:
     """Show an error."""
     if options.as_json:
-        print_json({"error": {"code": code, "message": message}})
+        print_document({"error": {"code": code, "message": message}})
     else:
         err.print(f"[red bold]error[/]: {escape(message)} [dim]({code})[/]", soft_wrap=True)
-
-
-def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Print one JSON document on a line of its own."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def show_progress(event: AuditEvent) -> None:
@@ -149,66 +189,20 @@ def show_progress(event: AuditEvent) -> None:
     )
 
 
-def show_outcome(options: Options, outcome: Outcome, text: str) -> None:
+def show_outcome(options: Options, outcome: Outcome, message: str) -> None:
     """Say what a command has done."""
     if options.as_json:
-        print_json(outcome.event.as_json())
+        print_document(outcome.event.as_json())
     else:
-        out.print(f"[green]{outcome.name}[/] {text}", soft_wrap=True)
+        out.print(f"[green]{outcome.name}[/] {message}", soft_wrap=True)
 
 
 def show_refusal(options: Options, event: AuditEvent, message: str, code: str) -> None:
     """Say why a command changed nothing, with the failed checks."""
     if options.as_json:
-        print_json(event.as_json())
+        print_document(event.as_json())
         return
     err.print(f"[red bold]{event.name}[/]: {escape(message)} [dim]({code})[/]", soft_wrap=True)
     failed = [check for check in event.data.checks or () if not check.passed]
     if failed:
         err.print(checks_table(failed))
-
-
-def checks_table(checks: Iterable[Check]) -> Table:
-    """Return a table of checks, the failed ones with what to do."""
-    grid = table("check", "", "expected", "actual", "hint")
-    for check in checks:
-        sign = "[green]passed[/]" if check.passed else "[red]failed[/]"
-        shown = (_text(check.expected), _text(check.actual), check.hint)
-        grid.add_row(escape(check.name), sign, *(escape(text) for text in shown))
-    return grid
-
-
-def table(*columns: str) -> Table:
-    """Return an empty table with these headings."""
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        # IDs are there to be copied.
-        grid.add_column(column, overflow="fold", no_wrap=column.endswith("_id"))
-    return grid
-
-
-def show_rows(
-    options: Options, documents: Sequence[dict[str, Any]], columns: Sequence[str]
-) -> None:
-    """Show documents as a table of some of their members, or whole as JSON."""
-    if options.as_json:
-        print_json(list(documents))
-        return
-    grid = table(*columns)
-    for document in documents:
-        grid.add_row(*(escape(_text(document.get(column))) for column in columns))
-    out.print(grid if documents else "[dim]none[/]")
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _started_here() -> str | None:
-    try:
-        address = json.loads(ADDRESS.read_text())["bootstrap_servers"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return str(address)

@@ -15,6 +15,8 @@ def worker(options: Options) -> None:
     """Run one worker: it applies commands. Run several to share the partitions.
 
     Settings come from BATON_* variables; SIGTERM stops it cleanly.
+
+    Example: baton worker --bootstrap-servers kafka-1:9092
     """
     _become(options, "worker")
 
@@ -25,6 +27,8 @@ def scoring(options: Options) -> None:
     """Run one scoring agent: it answers requests. Run several to share the partitions.
 
     Settings come from BATON_* variables; SIGTERM stops it cleanly.
+
+    Example: baton scoring --bootstrap-servers kafka-1:9092
     """
     _become(options, "scoring")
 

@@ -27,7 +27,10 @@ def create(options: Options, space_id: str, name: str | None, description: str |
 @group.command(cls=Command, name="list")
 @click.pass_obj
 def list_(options: Options) -> None:
-    """List the spaces."""
+    """List the spaces.
+
+    Example: baton space list -o yaml
+    """
     records = connected(options, lambda client: client.spaces())
     documents = [record.model_dump(mode="json") for record in records]
     show_rows(options, documents, ("space_id", "name", "created_at"))

@@ -36,14 +36,12 @@ WATCH_S = 0.2
     type=click.Path(dir_okay=False, path_type=Path),
     help="Gets JSON with bootstrap_servers once everything is ready.",
 )
-@click.option("--bootstrap-servers", metavar="HOST:PORT", help="Use this Kafka, start none.")
 @click.pass_obj
-def up(
-    options: Options, port: int, data: Path, ready_file: Path | None, bootstrap_servers: str | None
-) -> None:
+def up(options: Options, port: int, data: Path, ready_file: Path | None) -> None:
     """Run Kafka, one worker and one scoring agent until Ctrl-C or SIGTERM.
 
-    What dies is restarted. Other commands in this folder find its Kafka by themselves.
+    With --bootstrap-servers it uses that Kafka and starts none. What dies is restarted. Other
+    commands in this folder find its Kafka by themselves.
 
     Example: baton up --port 9092
     """
@@ -55,7 +53,7 @@ def up(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
-    given = bootstrap_servers or options.bootstrap_servers
+    given = options.bootstrap_servers
     # Entered last, left first: the address goes, then the services stop, then Kafka.
     with contextlib.ExitStack() as running:
         kafka = None

@@ -1,0 +1,184 @@
+"""Run every example of cli.md against services of its own, and write what it printed below it.
+
+    python docs/record.py
+
+It needs nothing but the development environment; it takes a minute or two.
+"""
+
+import getpass
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "cli.md"
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+# They serve until they are stopped: shown is what they print until they are ready.
+SERVICES = ("up", "worker", "scoring")
+READY_S = 120.0
+# A longer answer of a machine's form is cut.
+WIDTH = 160
+COLUMNS = ["mean radius", "mean texture", "mean smoothness"]
+
+
+ACTOR = f"{getpass.getuser()}@{socket.gethostname()}"
+
+# Sends what is no command: a dead letter.
+STRAY = """
+import asyncio, json, pathlib
+from aiokafka import AIOKafkaProducer
+
+async def main():
+    producer = AIOKafkaProducer(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    await producer.start()
+    headers = [("ce_type", b"surprise")]
+    value = b'{"not": "a command"}'
+    await producer.send_and_wait("baton.commands", value, key=b"fraud", headers=headers)
+    await producer.stop()
+
+asyncio.run(main())
+"""
+
+# Some traffic, for whoever watches.
+TRAFFIC = """
+import asyncio, itertools, json, pathlib
+from client import BatonClient, ScoringClient, ScoringError
+from transport.settings import Settings
+
+async def main():
+    settings = Settings(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    async with BatonClient(settings) as baton, ScoringClient(settings) as scoring:
+        (found,) = await baton.deployments("fraud")
+        for number in itertools.count():
+            row = [14.1, 19.3, 0.1] if number % 50 else ["wide", 19.3, 0.1]
+            try:
+                await scoring.score(found.deployment_id, [row])
+            except ScoringError:
+                pass
+
+asyncio.run(main())
+"""
+
+
+class Lab:
+    """A folder with models and rows in it, and the services that run there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: list[subprocess.Popen[bytes]] = []
+        self.traffic: subprocess.Popen[bytes] | None = None
+        self.environment = {n: t for n, t in os.environ.items() if not n.startswith("BATON_")} | {
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "110",
+        }
+        data, target = load_breast_cancer(return_X_y=True, as_frame=True)
+        rows = data[COLUMNS].round(4)
+        rows.head(5).to_csv(folder / "rows.csv", index=False)
+        rows[COLUMNS[:2]].head(5).to_csv(folder / "other.csv", index=False)
+        wrong = rows.astype(object)
+        wrong.loc[3, "mean radius"] = "wide"
+        wrong.assign(id=[f"case-{n}" for n in wrong.index]).to_csv(folder / "data.csv", index=False)
+        model = make_pipeline(StandardScaler(), LogisticRegression())
+        joblib.dump(model.fit(rows, target), folder / "one.joblib")
+        forest = RandomForestClassifier(10, random_state=0)
+        joblib.dump(forest.fit(rows, target), folder / "two.joblib")
+        joblib.dump(model.fit(rows[COLUMNS[:2]], target), folder / "three.joblib")
+
+    def run(self, line: str) -> str:
+        """Run a line as a shell would, and return what it printed."""
+        words = line.split()
+        if words[0] == "baton" and words[1] in SERVICES:
+            return self.serve(words[1])
+        if words[:2] == ["baton", "watch"] and not self.traffic:
+            self.traffic = self.script(TRAFFIC)
+        shown = re.sub(r"^baton\b", f"{sys.executable} -m client.cli", line)
+        done = subprocess.run(
+            shown,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def serve(self, name: str) -> str:
+        """Start a service and return what it printed until it was ready."""
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as file:
+            self.running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "client.cli", name],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdout=file,
+                    stderr=file,
+                )
+            )
+        deadline = time.monotonic() + READY_S
+        while "ready" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if name == "up":
+            self.script(STRAY).wait()
+        return log.read_text()
+
+    def script(self, text: str) -> "subprocess.Popen[bytes]":
+        """Start a script in the folder."""
+        command = [sys.executable, "-c", text]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment)
+
+    def stop(self) -> None:
+        """Stop what runs, the last one first."""
+        if self.traffic is not None:
+            self.traffic.kill()
+            self.traffic.wait()
+        for process in reversed(self.running):
+            process.terminate()
+            process.wait(60)
+
+
+def recorded(lab: Lab, block: str) -> str:
+    """Return the block's lines, each with what it printed."""
+    found = []
+    for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+        text = (
+            lab.run(line)
+            .rstrip()
+            .replace(str(lab.folder), "/home/ana/lab")
+            .replace(ACTOR, "ana@clinic")
+        )
+        shown = [part.rstrip() for part in text.splitlines()]
+        cut = [part if len(part) <= WIDTH else f"{part[: WIDTH - 2]} …" for part in shown]
+        found += [f"$ {line}", *cut]
+        print("\n".join(found[-1 - len(cut) :]))
+    return "\n".join(found)
+
+
+def main() -> None:
+    """Record the page."""
+    page = PAGE.read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Lab(Path(folder))
+        try:
+            done = BLOCK.sub(lambda found: f"```console\n{recorded(lab, found[1])}\n```", page)
+        finally:
+            lab.stop()
+    PAGE.write_text(done)
+
+
+if __name__ == "__main__":
+    main()
