@@ -6,9 +6,12 @@ import click
 
 from client.cli import (
     asset,
+    compare,
     deployment,
     events,
+    experiment,
     model,
+    promote,
     score,
     services,
     space,
@@ -52,9 +55,17 @@ def main(
     context.obj = Options(bootstrap_servers, as_json, timeout)
 
 
-for noun in (space, model, asset, deployment):
+for noun in (space, experiment, model, asset, deployment):
     main.add_command(noun.group)
-for command in (up.up, services.worker, services.scoring, score.score, events.events):
+for command in (
+    up.up,
+    services.worker,
+    services.scoring,
+    promote.promote,
+    score.score,
+    events.events,
+):
     main.add_command(command)
+model.group.add_command(compare.compare)
 
 __all__ = ["Command", "main"]
