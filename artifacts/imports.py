@@ -71,7 +71,7 @@ def import_model(
     return save_with_schema(found.estimator, found.schema, rows, store=store, name=name, **more)
 
 
-def import_registered(
+def import_registered(  # noqa: PLR0913 - where it is, and what becomes of it
     server: str,
     model: str,
     sample: pd.DataFrame | None,

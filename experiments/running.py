@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import sklearn
+from threadpoolctl import threadpool_limits
 
 from artifacts.infer import sample_rows
 from artifacts.save import Details, save_with_schema
@@ -191,8 +192,11 @@ def _train(
     plan: Plan,
     folder: Path,
 ) -> Pipeline:
-    """Return ``pipeline`` with all that its training told."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Return ``pipeline`` with all that its training told.
+
+    In one thread: the last digits of a sum depend on how many have shared it.
+    """
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
         try:
             found = evaluate(

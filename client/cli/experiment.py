@@ -97,7 +97,6 @@ def list_(options: Options) -> None:
                 "rows": found.rows,
                 "pipelines": sum(pipeline.error is None for pipeline in found.pipelines),
                 "best": f"{best.number} {best.algorithm}",
-                found.ranked_by: round(best.metrics[found.ranked_by].mean, 4),
                 "ranked_by": found.ranked_by,
                 "score": round(best.metrics[found.ranked_by].mean, 4),
                 "created_at": found.created_at,

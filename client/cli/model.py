@@ -166,16 +166,22 @@ def list_(options: Options) -> None:
 
     Example: baton model list
     """
-    documents = [
-        _document(found)
-        | {
-            "task": found.output_schema.task if found.output_schema else None,
-            "fields": len(found.input_schema.fields) if found.input_schema else None,
-            "bytes": found.size,
+    found = library.manifests(MODELS)
+    if options.as_json:
+        print_json([_document(manifest) for manifest in found])
+        return
+    rows = [
+        {
+            "name": manifest.name,
+            "answers": described_output(manifest),
+            "fields": len(manifest.input_schema.fields) if manifest.input_schema else None,
+            "metrics": ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items()),
+            "tags": ", ".join(manifest.tags),
+            "bytes": manifest.size,
         }
-        for found in library.manifests(MODELS)
+        for manifest in found
     ]
-    show_rows(options, documents, ("name", "task", "fields", "metrics", "tags", "bytes"))
+    show_rows(options, rows, ("name", "answers", "fields", "metrics", "tags", "bytes"))
 
 
 @group.command(cls=Command)
