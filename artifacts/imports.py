@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -97,19 +97,13 @@ def import_registered(  # noqa: PLR0913 - where it is, and what becomes of it
 
 
 def _file(path: Path, trusted: Collection[str]) -> Any:  # noqa: ANN401 - any estimator
-    def read() -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {error}") from error
-
-    content = read()
-    load: Callable[[], tuple[Any, str]] = (
-        (lambda: versioned(lambda: _skops(path, content, trusted)))
-        if path.suffix.lower() == SKOPS
-        else (lambda: unpickle(content))
-    )
-    return loaded(str(path), load)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    if path.suffix.lower() == SKOPS:
+        return loaded(str(path), lambda: versioned(lambda: _skops(path, content, trusted)))
+    return loaded(str(path), lambda: unpickle(content))
 
 
 def _skops(path: Path, content: bytes, trusted: Collection[str]) -> Any:  # noqa: ANN401

@@ -172,7 +172,7 @@ def _trained(
     data: Dataset, plan: Plan, folder: Path, on_progress: Callable[[Progress], None]
 ) -> list[Pipeline]:
     (folder / "pipelines").mkdir()
-    named = pipelines(data, plan.seed, plan.folds)
+    named = pipelines(data, plan.seed)
     trained = []
     for number, (algorithm, estimator) in enumerate(named.items(), 1):
         on_progress(Progress(number - 1, len(named), algorithm))

@@ -220,8 +220,8 @@ class Warns(GaussianNB):
 
 
 def test_a_pipeline_that_fails_leaves_the_others(tmp_path, monkeypatch):
-    def some(data, seed, folds):
-        known = pipelines(data, seed, folds)
+    def some(data, seed):
+        known = pipelines(data, seed)
         steps = catalogue.preparation(data.schema, scaled=False)
         return {
             "broken": make_pipeline(steps, Broken()),
