@@ -69,8 +69,9 @@ def compare(first: Manifest, second: Manifest, store: Store) -> Comparison:
 
 
 def _metric(name: str, first: float | None, second: float | None) -> MetricPair:
-    known = first is not None and second is not None
-    return MetricPair(name, first, second, second - first if known else None)
+    if first is None or second is None:
+        return MetricPair(name, first, second, None)
+    return MetricPair(name, first, second, second - first)
 
 
 def _fields(first: InputSchema | None, second: InputSchema | None) -> tuple[FieldPair, ...]:

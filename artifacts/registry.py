@@ -99,8 +99,8 @@ def _metrics(server: str, run_id: str | None) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _json(server: str, path: str, **query: str) -> Any:  # noqa: ANN401 - any JSON value
-    content = _get(server, f"{path}?{urlencode(query)}")
+def _json(server: str, call: str, /, **query: str) -> Any:  # noqa: ANN401 - any JSON value
+    content = _get(server, f"{call}?{urlencode(query)}")
     try:
         return json.loads(content)
     except ValueError as error:

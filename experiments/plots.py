@@ -11,7 +11,7 @@ LABELS = 230.0
 ROW = 26.0
 SIDE = 320.0
 MARGIN = 44.0
-TICKS = 4
+TICKS = 6
 
 
 class Tick(NamedTuple):
@@ -86,7 +86,7 @@ class ScatterPlot(NamedTuple):
 class Cell(NamedTuple):
     """A cell of a confusion matrix; ``share`` of its row, from 0 to 1."""
 
-    count: int
+    rows: int
     share: float
 
 
@@ -159,9 +159,7 @@ def pairs_plot(pairs: Sequence[tuple[float, float]]) -> ScatterPlot:
 
 def confusion_cells(errors: Errors) -> list[list[Cell]]:
     """Return the confusion matrix with each cell's share of its row."""
-    return [
-        [Cell(count, count / max(sum(row), 1)) for count in row] for row in errors.confusion or ()
-    ]
+    return [[Cell(rows, rows / max(sum(row), 1)) for rows in row] for row in errors.confusion or ()]
 
 
 def _diagonal(wide: Axis, high: Axis) -> tuple[Point, Point]:

@@ -143,17 +143,15 @@ def save_pipeline(
             f"{experiment.versions['scikit-learn']}, here is {sklearn.__version__}: run it again"
         )
     source = f"{found.algorithm}, pipeline {number} of experiment {experiment.name}"
+    more["description"] = more.get("description") or source
+    more["metrics"] = {key: round(spread.mean, DIGITS) for key, spread in found.metrics.items()}
     return save_with_schema(
         joblib.load(path),
         experiment.input_schema,
         experiment.sample,
         store=store,
         name=name or f"{experiment.name}-{number}",
-        **{
-            **more,
-            "description": more.get("description") or source,
-            "metrics": {key: round(spread.mean, DIGITS) for key, spread in found.metrics.items()},
-        },
+        **more,
     )
 
 

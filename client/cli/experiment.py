@@ -50,6 +50,7 @@ def group() -> None:
 @click.pass_obj
 def run(
     options: Options,
+    /,
     *,
     data: Path,
     target: str,

@@ -49,6 +49,7 @@ def group() -> None:
 @click.pass_obj
 def save(  # noqa: PLR0913 - an option each
     options: Options,
+    /,
     *,
     file: Path | None,
     experiment: str | None,
@@ -118,6 +119,7 @@ def _save_pipeline(
 @click.pass_obj
 def import_(  # noqa: PLR0913 - an option each
     options: Options,
+    /,
     *,
     source: str,
     name: str | None,

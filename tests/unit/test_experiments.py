@@ -149,7 +149,9 @@ async def test_every_pipeline_is_saved_and_verified_as_a_model(churn, root, veri
     for pipeline in churn.pipelines:
         manifest = save_pipeline(root, churn, pipeline.number, store=Store([str(root / "store")]))
         assert manifest.name == f"churn-{pipeline.number}"
-        assert manifest.metrics["roc_auc"] == pytest.approx(pipeline.metrics["roc_auc"].mean)
+        assert manifest.metrics["roc_auc"] == pytest.approx(
+            pipeline.metrics["roc_auc"].mean, abs=1e-6
+        )
         assert manifest.output_schema.classes == ("left", "stayed")
         checks = await verifier.verify(manifest)
         assert [check for check in checks if not check.passed] == []
