@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import ValidationError
 
 from artifacts.frames import DTYPES
 from artifacts.infer import as_frame, input_schema
@@ -144,13 +145,20 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[InputSchema, pd.Da
     empty = [str(name) for name in frame.columns if frame[name].isna().all()]
     if empty:
         raise DataError(f"no row has a value in {_some(empty)}: leave such columns out")
-    schema = input_schema(frame)
+    if frame.columns.empty:
+        raise DataError("there is no column beside the target to learn from")
+    try:
+        schema = input_schema(frame)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise DataError(f"no input schema has such columns: {where}: {fault['msg']}") from None
     times = [field.name for field in schema.fields if field.type is FieldType.TIMESTAMP]
     if times:
         notes.append(f"times are no features as they stand, left out: {_some(times)}")
     kept = tuple(field for field in schema.fields if field.type is not FieldType.TIMESTAMP)
     if not kept:
-        raise DataError("there is no column beside the target to learn from")
+        raise DataError("there is no column to learn from beside the target and times")
     columns = {field.name: _column(field, frame[field.name]) for field in kept}
     return InputSchema(fields=kept), pd.DataFrame(columns)
 

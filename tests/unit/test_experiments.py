@@ -258,6 +258,8 @@ def test_a_pipeline_that_fails_leaves_the_others(tmp_path, monkeypatch):
         (lambda f: f.head(8), {"folds": 5}, "5 folds need at least 5 rows of each class"),
         (lambda f: f.assign(age=None), {}, "no row has a value in 'age'"),
         (lambda f: f[["left"]], {}, "no column beside the target"),
+        (lambda f: f[["left", "since"]], {}, "no column to learn from beside the target and times"),
+        (lambda f: f.rename(columns={"age": ""}), {}, "no input schema has such columns: name"),
         (lambda f: f, {"task": "regression"}, "holds '(left|stayed)': a regression needs numbers"),
         (lambda f: f, {"target": "small", "task": "classification"}, "class labels are"),
         (lambda f: f, {"target": "paid", "task": "regression"}, "a regression needs numbers"),

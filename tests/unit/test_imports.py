@@ -294,7 +294,8 @@ def test_a_registry_that_does_not_tell_is_told(server, model, told, registry):
 
 
 def test_two_models_are_compared_by_metric_field_and_prediction(store):
-    one = save_model(classifier(), FRAME, store=store, name="one", metrics={"auc": 0.9, "f1": 0.8})
+    model = classifier()
+    one = save_model(model, FRAME, store=store, name="one", metrics={"auc": 0.9, "f1": 0.8})
     flipped = LogisticRegression().fit(FRAME, 1 - Y)
     two = save_model(flipped, FRAME, store=store, name="two", metrics={"auc": 0.7, "r": 1})
     found = compare(one, two, store)
@@ -305,7 +306,9 @@ def test_two_models_are_compared_by_metric_field_and_prediction(store):
     ]
     assert all(field.same for field in found.fields)
     assert found.reason is None
-    assert [pair.first.prediction for pair in found.predictions] == Y[:5].tolist()
+    assert [pair.first.prediction for pair in found.predictions] == model.predict(
+        FRAME[:5]
+    ).tolist()
     assert not any(pair.same for pair in found.predictions)
     other = FRAME.rename(columns={"depth": "height"}).astype({NAMES[0]: np.float32})
     three = save_model(LinearRegression().fit(other, Y), other, store=store, name="three")
