@@ -108,7 +108,7 @@ def _target(column: "pd.Series[Any]", task: Task | None) -> tuple[Task, npt.NDAr
         return task, column.to_numpy(np.float64)
     if numeric and not whole:
         raise DataError(
-            f"target {column.name!r} holds {column[column % 1 != 0].iloc[0]!r}: class labels are "
+            f"target {column.name!r} holds {column[column % 1 != 0].iloc[0]}: class labels are "
             "text, truth values or whole numbers; ask for a regression"
         )
     if truth:

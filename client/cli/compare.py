@@ -43,17 +43,20 @@ def compare(options: Options, first: Path, second: Path) -> None:
             }
         )
         return
-    grid = table("metric", one.name, two.name, "difference")
+    grid = table("metric", escape(one.name), escape(two.name), "difference")
     for pair in found.metrics:
         numbers = (pair.first, pair.second)
         shown = ("" if value is None else f"{value:.6g}" for value in numbers)
         sign = "" if pair.difference is None else f"{pair.difference:+.4g}"
         grid.add_row(escape(pair.name), *shown, sign)
     out.print(grid)
-    grid = table("field", one.name, two.name, "")
+    grid = table("field", escape(one.name), escape(two.name), "")
     for field in found.fields:
-        sign = "" if field.same else "[yellow]differs[/]"
-        grid.add_row(escape(field.name), field.first or "absent", field.second or "absent", sign)
+        if not field.same:
+            parts = (field.first or "absent", field.second or "absent")
+            grid.add_row(escape(field.name), *parts, "[yellow]differs[/]")
+    if alike := sum(field.same for field in found.fields):
+        grid.add_row(f"[dim]{alike} fields[/]", "[dim]the same[/]", "[dim]the same[/]")
     same = found.outputs[0] == found.outputs[1]
     grid.add_row(
         "[dim]answers[/]",
@@ -65,7 +68,7 @@ def compare(options: Options, first: Path, second: Path) -> None:
     if found.reason:
         out.print(f"no predictions to compare: {escape(found.reason)}", soft_wrap=True)
         return
-    grid = table("sample row", one.name, two.name, "")
+    grid = table("sample row", escape(one.name), escape(two.name), "")
     for row in found.predictions:
         sign = "" if row.same else "[yellow]differs[/]"
         grid.add_row(str(row.row), _shown(row.first), _shown(row.second), sign)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from experiments import Spread
 
 MS = 1000
+# Columns of a terminal that hold every metric.
+WIDE = 130
 
 
 @click.group(cls=Group, name="experiment")
@@ -152,7 +154,11 @@ def _show(options: Options, found: "experiments.Experiment") -> None:
     for note in found.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
     best = found.leaderboard()[0]
-    grid = table("rank", "pipeline", "algorithm", *best.metrics, "fit ms", "predict ms")
+    # What ranks stands first; the others where there is room.
+    others = [name for name in best.metrics if name != found.ranked_by and out.width >= WIDE]
+    names = [found.ranked_by, *others]
+    grid = table("rank", "pipeline", "algorithm", *names, "fit ms", "predict ms")
+    grid.columns[2].no_wrap = True
     for pipeline in found.leaderboard():
         if pipeline.fit_s is None or pipeline.predict_s is None:
             grid.add_row("", str(pipeline.number), escape(pipeline.algorithm), "[red]failed[/]")
@@ -161,7 +167,7 @@ def _show(options: Options, found: "experiments.Experiment") -> None:
             str(pipeline.rank),
             str(pipeline.number),
             escape(pipeline.algorithm),
-            *(spread(measured) for measured in pipeline.metrics.values()),
+            *(_spread(pipeline.metrics[name]) for name in names),
             f"{pipeline.fit_s.mean * MS:.1f}",
             f"{pipeline.predict_s.mean * MS:.1f}",
         )
@@ -170,13 +176,14 @@ def _show(options: Options, found: "experiments.Experiment") -> None:
         for warning in (*pipeline.warnings, *filter(None, [pipeline.error])):
             text = escape(f"pipeline {pipeline.number}, {pipeline.algorithm}: {warning}")
             out.print(f"[yellow]{text}[/]", soft_wrap=True)
-    out.print(f"ranked by {found.ranked_by}; page: {escape(str(page))}", soft_wrap=True)
+    more = "" if len(names) == len(best.metrics) else " (others: --json, or a wider terminal)"
+    out.print(f"ranked by {found.ranked_by}{more}; page: {escape(str(page))}", soft_wrap=True)
     out.print(
         f"next: baton model save --experiment {found.name} --pipeline {best.number}", soft_wrap=True
     )
 
 
-def spread(measured: "Spread") -> str:
+def _spread(measured: "Spread") -> str:
     """Return a mean with its standard deviation over the folds."""
     return f"{measured.mean:.4g} ± {measured.std:.2g}"
 
