@@ -132,7 +132,7 @@ def _enough(task: Task, labels: npt.NDArray[Any], target: str, folds: int) -> No
             f"target {target!r} has one class, {classes.tolist()[0]!r}: at least two are needed"
         )
     if counts.min() < folds:
-        rare = [f"{label!r}: {n}" for label, n in zip(classes.tolist(), counts, strict=True)
+        rare = [f"{n} of {label!r}" for label, n in zip(classes.tolist(), counts, strict=True)
                 if n < folds]  # fmt: skip
         raise DataError(
             f"{folds} folds need at least {folds} rows of each class of {target!r}, and there are "

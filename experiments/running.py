@@ -98,7 +98,7 @@ def run(
                 ranked_by=ranked_by,
                 less_is_better=tuple(n for n, m in METRICS[data.task].items() if m.less_is_better),
                 input_schema=data.schema,
-                sample=sample_rows(data.features),
+                sample=sample_rows(data.features.sample(frac=1, random_state=plan.seed)),
                 notes=data.notes,
                 versions=_versions(),
                 pipelines=_ranked(trained, ranked_by, less=METRICS[data.task][ranked_by][1]),
