@@ -9,6 +9,7 @@ COPY transport transport
 COPY artifacts artifacts
 COPY worker worker
 COPY scoring scoring
+COPY experiments experiments
 COPY client client
 RUN /opt/baton/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -11,6 +11,9 @@ from pathlib import Path
 # Only what Python needs to run: a model must not read the secrets of whoever starts it.
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Arrow, which holds the text of a DataFrame (its column names too), would by its own allocator map a
+# gigabyte of addresses at once: as much as a model's whole limit may be.
+_PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 # A model that starts processes faster than they are killed must not hold the others up.
 ROUNDS = 100
 _PR_SET_PDEATHSIG = 1
@@ -24,7 +27,7 @@ def clean_environment() -> dict[str, str]:
     """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-    return kept | _ONE_THREAD | {"PYTHONPATH": path}
+    return kept | _ONE_THREAD | _PLAIN_MEMORY | {"PYTHONPATH": path}
 
 
 def adopt_orphans() -> None:

@@ -27,7 +27,8 @@ _ALLOWED: dict[FieldType, frozenset[type]] = {
     FieldType.TIMESTAMP: frozenset({str}),
 }
 _BITS = {FieldType.INTEGER: 31, FieldType.LONG: 63}
-_DTYPES = {
+# The type of a column without gaps, by its field's; what is nullable is float64 or object.
+DTYPES = {
     FieldType.BOOLEAN: np.bool_,
     FieldType.INTEGER: np.int32,
     FieldType.LONG: np.int64,
@@ -71,7 +72,7 @@ class Layout:
         # A float column of a DataFrame is a single precision one: then column by column.
         one_type = {FieldType.DOUBLE} if as_frame else {FieldType.DOUBLE, FieldType.FLOAT}
         self._real = all(field.type in one_type for field in schema.fields)
-        numeric = all(field.type in _DTYPES for field in schema.fields)
+        numeric = all(field.type in DTYPES for field in schema.fields)
         self._dtype: type = np.float64 if numeric else np.object_
         # Not functools.lru_cache: with a method it makes a cycle, and a layout that is no longer
         # needed would wait for the cycle collector, which an agent runs seldom.
@@ -166,7 +167,7 @@ def _column(field: SchemaField, values: tuple[Any, ...]) -> Any:  # noqa: ANN401
             return np.array([np.nan if v is None else v for v in values], np.object_)
         if field.nullable and field.type is not FieldType.BOOLEAN:
             return np.array([np.nan if v is None else v for v in values], np.float64)
-        return np.array(values, _DTYPES[field.type])
+        return np.array(values, DTYPES[field.type])
     except OverflowError:
         row = next(at for at, value in enumerate(values) if value and abs(value) > 2**63)
         raise FieldError(

@@ -3,6 +3,7 @@
 import io
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import joblib
@@ -15,9 +16,14 @@ _LOADING = threading.Lock()
 
 def unpickle(content: bytes) -> tuple[Any, str]:
     """Return the estimator in ``content`` and the scikit-learn version that wrote it."""
+    return versioned(lambda: joblib.load(io.BytesIO(content)))
+
+
+def versioned(load: Callable[[], Any]) -> tuple[Any, str]:
+    """Return what ``load`` loads and the scikit-learn version that wrote it."""
     with _LOADING, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator = joblib.load(io.BytesIO(content))
+        estimator = load()
     foreign = [
         entry.message.original_sklearn_version
         for entry in caught

@@ -2,9 +2,9 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import joblib
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from artifacts.infer import as_frame, input_schema, output_schema, sample_rows
 from artifacts.load import unpickle, wants_frame
 from artifacts.store import Store
 from schemas.errors import BatonError, StoreError
-from schemas.manifest import Framework, Manifest
+from schemas.manifest import Framework, InputSchema, Manifest, Sample
 
 
 class ModelError(BatonError):
@@ -26,17 +26,23 @@ class ModelError(BatonError):
     code = "invalid_model"
 
 
-def save_model(  # noqa: PLR0913 - a manifest is all of these
+class Details(TypedDict, total=False):
+    """What a manifest may say beside what is read from the model."""
+
+    description: str | None
+    tags: Sequence[str]
+    metrics: Mapping[str, float] | None
+    project_id: str | None
+    model_id: str | None
+
+
+def save_model(
     estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
     sample: pd.DataFrame | npt.ArrayLike,
     *,
     store: Store,
     name: str,
-    description: str | None = None,
-    tags: Sequence[str] = (),
-    metrics: Mapping[str, float] | None = None,
-    project_id: str | None = None,
-    model_id: str | None = None,
+    **more: Unpack[Details],
 ) -> Manifest:
     """Save a fitted ``estimator``; ``sample`` has rows of its input, of shape (n, features).
 
@@ -51,7 +57,26 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
         raise ModelError(f"column {twice!r} comes twice in the sample: fields are told by name")
     with _described():
         schema, rows = input_schema(frame), sample_rows(frame)
-    _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), rows.values)
+    return save_with_schema(estimator, schema, rows, store=store, name=name, **more)
+
+
+def save_with_schema(
+    estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
+    schema: InputSchema,
+    sample: Sample | None,
+    *,
+    store: Store,
+    name: str,
+    **more: Unpack[Details],
+) -> Manifest:
+    """Save a fitted ``estimator`` whose input ``schema`` is known, as ``save_model`` does.
+
+    Without a ``sample`` nothing is predicted, here or where the model is verified.
+    """
+    if not hasattr(estimator, "predict"):
+        raise ModelError(f"{type(estimator).__name__} has no predict method")
+    if sample is not None:
+        _try(estimator, Layout(schema, as_frame=wants_frame(estimator)), sample)
     with tempfile.TemporaryDirectory(prefix="baton-model-") as folder:
         path = Path(folder) / "model.joblib"
         try:
@@ -62,36 +87,49 @@ def save_model(  # noqa: PLR0913 - a manifest is all of these
     with _described():
         return Manifest(
             name=name,
-            description=description,
-            tags=tuple(tags),
+            description=more.get("description"),
+            tags=tuple(more.get("tags", ())),
             uri=stored.uri,
             sha256=stored.sha256,
             size=stored.size,
             framework=Framework(name="scikit-learn", version=sklearn.__version__),
             input_schema=schema,
             output_schema=output_schema(estimator),
-            metrics=dict(metrics or {}),
-            sample=rows,
-            project_id=project_id,
-            model_id=model_id,
+            metrics=dict(more.get("metrics") or {}),
+            sample=sample,
+            project_id=more.get("project_id"),
+            model_id=more.get("model_id"),
         )
 
 
-def save_model_file(path: Path, sample: pd.DataFrame, *, name: str, **more: Any) -> Manifest:  # noqa: ANN401
+def save_model_file(
+    path: Path, sample: pd.DataFrame, *, store: Store, name: str, **more: Unpack[Details]
+) -> Manifest:
     """Save the model in the joblib file at ``path``; the rest as for ``save_model``.
 
     It is unpickled here, which runs its code: only for the user's own files.
     """
+    estimator = loaded(str(path), lambda: unpickle(path.read_bytes()))
+    return save_model(estimator, sample, store=store, name=name, **more)
+
+
+def loaded(what: str, load: Callable[[], tuple[Any, str]]) -> Any:  # noqa: ANN401 - any estimator
+    """Return the estimator that ``load`` gives with the scikit-learn version that wrote it.
+
+    Raises ModelError, naming it by ``what``: it cannot be loaded, or is of another version.
+    """
     try:
-        estimator, version = unpickle(path.read_bytes())
+        estimator, version = load()
+    except BatonError:
+        raise
     except Exception as error:
-        raise ModelError(f"cannot load {path}: {type(error).__name__}: {error}") from error
+        raise ModelError(f"cannot load {what}: {type(error).__name__}: {error}") from error
     if version != sklearn.__version__:
         raise ModelError(
-            f"{path} was written by scikit-learn {version}, here is {sklearn.__version__}: a model "
+            f"{what} was written by scikit-learn {version}, here is {sklearn.__version__}: a model "
             "is saved with the version that made it"
         )
-    return save_model(estimator, sample, name=name, **more)
+    return estimator
 
 
 @contextlib.contextmanager
@@ -105,11 +143,9 @@ def _described() -> Iterator[None]:
         raise ModelError(f"no manifest can say this: {where}: {fault['msg']}") from None
 
 
-def _try(estimator: Any, layout: Layout, rows: Sequence[Sequence[Any]]) -> None:  # noqa: ANN401
-    if not hasattr(estimator, "predict"):
-        raise ModelError(f"{type(estimator).__name__} has no predict method")
+def _try(estimator: Any, layout: Layout, sample: Sample) -> None:  # noqa: ANN401
     try:
-        estimator.predict(layout.build([(layout.plan(None), rows)]))
+        estimator.predict(layout.build([(layout.plan(sample.fields), sample.values)]))  # noqa: PD011 - not a frame
     except FieldError as error:
         raise ModelError(f"the sample does not fit its own schema: {error}") from error
     except Exception as error:

@@ -73,7 +73,7 @@ class Stage:
             name=name,
             description=entry.name,
             tags=("demo",),
-            metrics=entry.metrics,
+            metrics={metric: round(value, 4) for metric, value in entry.metrics.items()},
             project_id=PROJECT,
         )
 
@@ -159,13 +159,13 @@ def _leaderboard(show: Show, data: lab.Data) -> list[lab.Entry]:
     entries = []
     for name in lab.PIPELINES:
         with show.waiting(f"cross-validating {name}"):
-            entries.append(lab.evaluate(name, data))
-    entries.sort(key=lambda entry: -entry.roc_auc)
+            entries.append(lab.cross_validated(name, data))
+    entries.sort(key=lambda entry: -entry.metrics["roc_auc"])
     show.table(
         ("rank", "pipeline", "ROC AUC", "accuracy", "log loss", "seconds"),
         [
-            (rank, e.name, e.roc_auc, e.accuracy, e.log_loss, e.seconds)
-            for rank, e in enumerate(entries, 1)
+            (rank, entry.name, *entry.metrics.values(), entry.seconds)
+            for rank, entry in enumerate(entries, 1)
         ],
     )
     return entries

@@ -10,12 +10,15 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_validate, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from experiments.evaluation import evaluate
+
+METRICS = ("roc_auc", "accuracy", "log_loss")
 FOLDS = 5
 SEED = 0
 
@@ -37,19 +40,8 @@ class Entry:
 
     name: str
     estimator: Any
-    roc_auc: float
-    accuracy: float
-    log_loss: float
+    metrics: dict[str, float]
     seconds: float
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics that are saved with the model."""
-        return {
-            "roc_auc": round(self.roc_auc, 4),
-            "accuracy": round(self.accuracy, 4),
-            "log_loss": round(self.log_loss, 4),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +62,13 @@ def load() -> Data:
     return Data(train, target, test)
 
 
-def evaluate(name: str, data: Data) -> Entry:
+def cross_validated(name: str, data: Data) -> Entry:
     """Cross-validate the pipeline ``name``."""
     begun = time.monotonic()
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
-    scores = cross_validate(
-        PIPELINES[name],
-        data.train,
-        data.train_target,
-        cv=folds,
-        scoring=("roc_auc", "accuracy", "neg_log_loss"),
-    )
-    return Entry(
-        name,
-        clone(PIPELINES[name]),
-        float(scores["test_roc_auc"].mean()),
-        float(scores["test_accuracy"].mean()),
-        float(-scores["test_neg_log_loss"].mean()),
-        time.monotonic() - begun,
-    )
+    pipeline = PIPELINES[name]
+    found = evaluate(pipeline, data.train, data.train_target, "classification", FOLDS, SEED)
+    metrics = {metric: found.metrics[metric].mean for metric in METRICS}
+    return Entry(name, clone(pipeline), metrics, time.monotonic() - begun)
 
 
 def other_schema(frame: pd.DataFrame) -> pd.DataFrame:

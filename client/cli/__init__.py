@@ -5,12 +5,15 @@ import click
 from client.cli import (
     asset,
     audit,
+    compare,
     completion,
     dead_letters,
     deployment,
     doctor,
     events,
+    experiment,
     model,
+    promote,
     score,
     services,
     space,
@@ -48,12 +51,13 @@ def main() -> None:
     quieted()
 
 
-for noun in (space, model, asset, deployment, dead_letters):
+for noun in (space, experiment, model, asset, deployment, dead_letters):
     main.add_command(noun.group)
 for command in (
     up.up,
     services.worker,
     services.scoring,
+    promote.promote,
     score.score,
     events.events,
     audit.audit,
@@ -62,5 +66,6 @@ for command in (
     completion.completion,
 ):
     main.add_command(command)
+model.group.add_command(compare.compare)
 
 __all__ = ["Command", "main"]

@@ -1,0 +1,125 @@
+"""Two models side by side: metrics, input fields, and what they predict on the same rows."""
+
+from typing import Any, NamedTuple
+
+from artifacts.frames import FieldError, Layout
+from artifacts.load import unpickle, wants_frame
+from artifacts.save import ModelError, loaded
+from artifacts.store import Store
+from schemas.manifest import InputSchema, Manifest, Sample
+
+
+class MetricPair(NamedTuple):
+    """A metric of two models; None where one does not have it."""
+
+    name: str
+    first: float | None
+    second: float | None
+    difference: float | None
+
+
+class FieldPair(NamedTuple):
+    """An input field of two models, as ``double`` or ``string nullable``; None: not read."""
+
+    name: str
+    first: str | None
+    second: str | None
+    same: bool
+
+
+class Prediction(NamedTuple):
+    """What a model predicts for a row; ``probability`` is of each class, None without any."""
+
+    prediction: Any
+    probability: tuple[float, ...] | None
+
+
+class PredictionPair(NamedTuple):
+    """What two models predict for a sample row of the first. ``same``: the same prediction."""
+
+    row: int
+    first: Prediction
+    second: Prediction
+    same: bool
+
+
+class Comparison(NamedTuple):
+    """Two models side by side; ``reason`` says why there are no predictions to compare."""
+
+    metrics: tuple[MetricPair, ...]
+    fields: tuple[FieldPair, ...]
+    outputs: tuple[dict[str, Any] | None, dict[str, Any] | None]
+    predictions: tuple[PredictionPair, ...]
+    reason: str | None
+
+
+def compare(first: Manifest, second: Manifest, store: Store) -> Comparison:
+    """Compare two models. Both files are loaded here, once their digests are checked."""
+    predictions, reason = _predictions(first, second, store)
+    return Comparison(
+        tuple(
+            _metric(name, first.metrics.get(name), second.metrics.get(name))
+            for name in {**first.metrics, **second.metrics}
+        ),
+        _fields(first.input_schema, second.input_schema),
+        (_output(first), _output(second)),
+        predictions,
+        reason,
+    )
+
+
+def _metric(name: str, first: float | None, second: float | None) -> MetricPair:
+    if first is None or second is None:
+        return MetricPair(name, first, second, None)
+    return MetricPair(name, first, second, second - first)
+
+
+def _fields(first: InputSchema | None, second: InputSchema | None) -> tuple[FieldPair, ...]:
+    ours, theirs = _described(first), _described(second)
+    return tuple(
+        FieldPair(name, ours.get(name), theirs.get(name), ours.get(name) == theirs.get(name))
+        for name in {**ours, **theirs}
+    )
+
+
+def _described(schema: InputSchema | None) -> dict[str, str]:
+    fields = schema.fields if schema else ()
+    return {f.name: f"{f.type}{' nullable' if f.nullable else ''}" for f in fields}
+
+
+def _output(manifest: Manifest) -> dict[str, Any] | None:
+    schema = manifest.output_schema
+    return None if schema is None else schema.model_dump(mode="json", exclude_none=True)
+
+
+def _predictions(
+    first: Manifest, second: Manifest, store: Store
+) -> tuple[tuple[PredictionPair, ...], str | None]:
+    sample = first.sample
+    if sample is None or not sample.values:
+        return (), f"{first.name} has no sample rows"
+    try:
+        ours, theirs = (_predicted(manifest, sample, store) for manifest in (first, second))
+    except ModelError as error:
+        return (), str(error)
+    pairs = enumerate(zip(ours, theirs, strict=True))
+    return tuple(PredictionPair(row, a, b, a[0] == b[0]) for row, (a, b) in pairs), None
+
+
+def _predicted(manifest: Manifest, sample: Sample, store: Store) -> list[Prediction]:
+    if manifest.input_schema is None:
+        raise ModelError(f"{manifest.name} has no input schema")
+    content = store.read(manifest.uri, manifest.sha256)
+    estimator = loaded(manifest.name, lambda: unpickle(content))
+    layout = Layout(manifest.input_schema, as_frame=wants_frame(estimator))
+    try:
+        rows = layout.build([(layout.plan(sample.fields), sample.values)])
+        predictions = estimator.predict(rows).tolist()
+        if not hasattr(estimator, "predict_proba"):
+            return [Prediction(value, None) for value in predictions]
+        shares = [tuple(row) for row in estimator.predict_proba(rows).tolist()]
+    except FieldError as error:
+        raise ModelError(f"{manifest.name} cannot read these rows: {error}") from error
+    except Exception as error:
+        raise ModelError(f"{manifest.name} does not predict on these rows: {error}") from error
+    return [Prediction(value, row) for value, row in zip(predictions, shares, strict=True)]

@@ -1,0 +1,45 @@
+"""The models that were saved in a folder: a manifest's file for each, under the model's name."""
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.errors import BatonError
+from schemas.manifest import Manifest
+
+
+def manifest_path(folder: Path, name: str) -> Path:
+    """Return where the manifest of the model ``name`` lies in ``folder``."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"
+
+
+def read_manifest(model: Path, folder: Path) -> Manifest:
+    """Return the manifest in the file ``model``, or of the model saved under that name."""
+    path = model if model.is_file() else manifest_path(folder, str(model))
+    try:
+        return Manifest.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise BatonError(
+            f"there is no model {model}: save it by `baton model save`, or give its manifest file"
+        ) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise BatonError(f"{path} is no manifest: {error}") from None
+
+
+def write_manifest(goal: Path, manifest: Manifest) -> None:
+    """Write so that ``goal`` is whole, or what it was: a full disk takes no manifest away."""
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    scratch = goal.with_name(f".{goal.name}.{os.getpid()}")
+    try:
+        scratch.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
+        scratch.replace(goal)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise BatonError(f"cannot write the manifest {goal}: {error}") from error
+
+
+def manifests(folder: Path) -> list[Manifest]:
+    """Return the manifests in ``folder``, by name."""
+    return [read_manifest(path, folder) for path in sorted(folder.glob("[!.]*.json"))]

@@ -1,0 +1,145 @@
+"""An experiment: everything that is known of a training run. Its folder has the fitted pipelines.
+
+NAME/experiment.json     an Experiment
+NAME/leaderboard.html    the same to look at
+NAME/pipelines/8.joblib  pipeline 8, fitted on all rows
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from experiments.data import Task
+from schemas.errors import BatonError
+from schemas.ids import Id
+from schemas.manifest import ClassLabel, InputSchema, Sample
+
+DOCUMENT = "experiment.json"
+PAGE = "leaderboard.html"
+
+
+class ExperimentError(BatonError):
+    """There is no such experiment or pipeline, or it cannot be read or written."""
+
+    code = "invalid_experiment"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(_Part):
+    """A quantity that was measured in each fold: its mean, its standard deviation, and each."""
+
+    mean: float
+    std: float
+    folds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, folds: Iterable[float]) -> "Spread":
+        """Return the spread of these measurements."""
+        values = np.asarray(list(folds), np.float64)
+        return cls(mean=float(values.mean()), std=float(values.std()), folds=values.tolist())
+
+
+class Errors(_Part):
+    """How predictions on rows that a fold held out differ from what is so.
+
+    ``confusion``: rows by actual class, of counts by predicted class, in the order of the
+    experiment's ``classes``. ``roc`` (two classes): true positive rates of the second class at
+    false positive rates 0, 0.01, …, 1. ``pairs`` (regression): actual and predicted, of at most
+    300 rows, the same in every pipeline.
+    """
+
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    roc: tuple[float, ...] | None = None
+    pairs: tuple[tuple[float, float], ...] | None = None
+
+
+class Pipeline(_Part):
+    """A trained pipeline. ``number`` names it within its experiment, ``rank`` 1 is the best.
+
+    ``file`` is relative to the experiment's folder; ``fit_s`` and ``predict_s`` are seconds for
+    the rows of one fold. One that could not be trained has an ``error`` and neither rank nor file.
+    """
+
+    number: Annotated[int, Field(ge=1)]
+    algorithm: str
+    rank: int | None = None
+    metrics: dict[str, Spread] = Field(default_factory=dict)
+    fit_s: Spread | None = None
+    predict_s: Spread | None = None
+    errors: Errors | None = None
+    file: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Experiment(_Part):
+    """A training run: its data, how it was evaluated, and its pipelines in order of their numbers.
+
+    ``ranked_by`` is the metric of the ranks; ``less_is_better`` names those of which that is so.
+    ``classes`` are None for a regression. ``versions`` are of the libraries, by name.
+    """
+
+    name: Id
+    created_at: str
+    seconds: float
+    data: str | None
+    rows: int
+    target: str
+    task: Task
+    classes: tuple[ClassLabel, ...] | None
+    folds: int
+    seed: int
+    ranked_by: str
+    less_is_better: tuple[str, ...]
+    input_schema: InputSchema
+    sample: Sample
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    pipelines: tuple[Pipeline, ...]
+
+    def leaderboard(self) -> tuple[Pipeline, ...]:
+        """Return the pipelines, best first; those that could not be trained come last."""
+        last = len(self.pipelines) + 1
+        return tuple(sorted(self.pipelines, key=lambda found: (found.rank or last, found.number)))
+
+    def pipeline(self, number: int) -> Pipeline:
+        """Return the trained pipeline ``number``. Raises ExperimentError where there is none."""
+        for found in self.pipelines:
+            if found.number == number:
+                if found.error is not None:
+                    raise ExperimentError(f"pipeline {number} was not trained: {found.error}")
+                return found
+        raise ExperimentError(
+            f"experiment {self.name} has the pipelines 1 to {len(self.pipelines)}, not {number}"
+        )
+
+
+def load(root: Path, name: str) -> Experiment:
+    """Return the experiment ``name`` in the folder ``root``. Raises ExperimentError."""
+    path = root / name / DOCUMENT
+    try:
+        return Experiment.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        names = ", ".join(_names(root)) or "none yet"
+        raise ExperimentError(f"there is no experiment {name!r} in {root}, but: {names}") from None
+    except (OSError, ValidationError) as error:
+        raise ExperimentError(f"cannot read the experiment {path}: {error}") from error
+
+
+def experiments(root: Path) -> list[Experiment]:
+    """Return the experiments in the folder ``root``, the newest first."""
+    found = [load(root, name) for name in _names(root)]
+    return sorted(found, key=lambda experiment: experiment.created_at, reverse=True)
+
+
+def _names(root: Path) -> list[str]:
+    return sorted(path.parent.name for path in root.glob(f"[!.]*/{DOCUMENT}"))
