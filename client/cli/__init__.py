@@ -54,7 +54,14 @@ def main(
 
 for noun in (space, model, asset, deployment):
     main.add_command(noun.group)
-for command in (up.up, services.worker, services.scoring, score.score, events.events):
+for command in (
+    up.up,
+    services.worker,
+    services.scoring,
+    services.console,
+    score.score,
+    events.events,
+):
     main.add_command(command)
 
 __all__ = ["Command", "main"]
