@@ -9,7 +9,16 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from console import openapi, problems
-from console.api import commands, events, files, inference, predictions, reference, resources
+from console.api import (
+    commands,
+    events,
+    files,
+    inference,
+    predictions,
+    reference,
+    resources,
+    session,
+)
 from console.following import OnFailure
 from console.security import Guard, Keys
 from console.services import opened
@@ -39,7 +48,8 @@ def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(Guard, settings=settings, keys=keys)
-    for part in (predictions, inference, resources, commands, events, files, reference):
+    api = (predictions, inference, resources, commands, events, files, reference, session)
+    for part in api:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

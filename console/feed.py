@@ -176,12 +176,14 @@ class Feed:
                 del self._waiting[command_id]
 
     def _take(self, record: Any) -> None:  # noqa: ANN401 - aiokafka's record
-        event = read_event(record)
+        self._keep(read_event(record), len(record.value or b""))
+
+    def _keep(self, event: AuditEvent, size: int) -> None:
         recent = self._recent[event.partition]
         # A restored or mirrored topic may hold some twice.
         if event.sequence <= recent.newest:
             return
-        for old in recent.add(event, len(record.value or b"")):
+        for old in recent.add(event, size):
             if self._outcomes.get(old.command_id) is old:
                 del self._outcomes[old.command_id]
         if event.name in FINAL and event.attributes.get("causationsource") == self._source:

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import secrets
 from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.problems import Problem
@@ -15,9 +17,11 @@ SESSION_COOKIE = "baton_session"
 CSRF_COOKIE = "baton_csrf"
 CSRF_FIELD = "csrf"
 LOGIN_PATH = "/login"
+LOGIN_FIRST = "token_missing"
 
 # Of a request other than a model file: a command of 1 MiB, in whatever escapes.
 BODY_BYTES = 4 * 1024**2
+LENGTH_DIGITS = 18
 UPLOAD_PATH = "/api/files"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -88,7 +92,12 @@ class Guard:
         headers = Headers(scope=scope)
         problem = self._refusal(scope, headers)
         if problem is not None:
-            await problem.response(scope["path"])(scope, receive, guarded)
+            response = problem.response(scope["path"])
+            wants_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+            if wants_page and problem.code == LOGIN_FIRST:
+                goal = quote(scope["path"])
+                response = RedirectResponse(f"{LOGIN_PATH}?next={goal}", 303)
+            await response(scope, receive, guarded)
             return
         limit = self._settings.upload_bytes if scope["path"] == UPLOAD_PATH else BODY_BYTES
         await self._app(scope, _bounded(receive, limit), guarded)
@@ -108,7 +117,7 @@ class Guard:
         if not self._may(path, headers):
             return Problem(
                 401,
-                "token_missing",
+                LOGIN_FIRST,
                 "send the console's token: Authorization: Bearer TOKEN (BATON_CONSOLE_TOKEN)",
                 headers={"WWW-Authenticate": 'Bearer realm="baton"'},
             )
@@ -166,7 +175,8 @@ def _foreign(path: str, headers: Headers, host: str) -> Problem | None:
 def _too_large(path: str, headers: Headers, upload_bytes: int) -> Problem | None:
     limit = upload_bytes if path == UPLOAD_PATH else BODY_BYTES
     length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
+    # Longer than Python turns into a number is too large, too.
+    if length.isdigit() and (len(length) > LENGTH_DIGITS or int(length) > limit):
         return too_large(limit)
     return None
 

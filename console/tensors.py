@@ -3,6 +3,7 @@
 Source: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
+import re
 import struct
 from typing import Any
 
@@ -23,12 +24,13 @@ _TYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+_LENGTH_FORM = re.compile(r"\d{1,18}", re.ASCII)
 _LENGTH = struct.Struct("<I")
 
 
 def as_json(body: bytes, json_length: str) -> bytes:
     """Return the request with its binary tensors as JSON lists. Raises Problem."""
-    if not json_length.isascii() or not json_length.isdigit() or int(json_length) > len(body):
+    if not _LENGTH_FORM.fullmatch(json_length) or int(json_length) > len(body):
         raise _invalid(
             "Inference-Header-Content-Length is the length of the JSON at the body's begin, at "
             f"most {len(body)} here, not {json_length[:40]!r}"
