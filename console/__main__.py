@@ -81,7 +81,10 @@ class Server(uvicorn.Server):
             # Nobody else could know it; as long as nobody sets one, it is another at each start.
             log.warning("BATON_CONSOLE_TOKEN is not set; today it is %s", self._settings.token)
         if self._settings.ready_file is not None:
-            self._settings.ready_file.write_text(self._settings.url)
+            # Renamed into place: whoever sees the file reads the address whole.
+            scratch = self._settings.ready_file.with_suffix(f".{os.getpid()}")
+            scratch.write_text(self._settings.url)
+            scratch.rename(self._settings.ready_file)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop after the running requests. Uvicorn would have the signal end the process."""

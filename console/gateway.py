@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
-from console.answers import Answer, Answers, Asked
+from console.answers import Answer, Answers, Asked, RequestIdReusedError
 from console.following import Follower, OnFailure
 from schemas.errors import BatonError
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION, REQUEST_ID
@@ -114,6 +114,11 @@ class Gateway:
         digest = hashlib.blake2b(b"%d:%b%b" % (len(name), name, body), digest_size=16).digest()
         asked = self._answers.get(request_id, digest)
         if asked is not None and asked.answer is not None:
+            if asked.answer.header(DEPLOYMENT_ID) not in {None, deployment_id}:
+                raise RequestIdReusedError(
+                    f"request id {request_id} belongs to a request to another deployment: this "
+                    "one was not sent; give it an id of its own"
+                )
             return asked.answer
         if self._waiting >= self._in_flight:
             raise BusyError(

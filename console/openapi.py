@@ -24,7 +24,7 @@ _RETRY = {
 }
 # The guard's, and a broker's that is away: before any operation.
 _EVERYWHERE = (401, 403, 421, 503)
-_WITH_BODY = (413, 415)
+_WITH_BODY = (400, 413, 415)
 
 Responses = dict[int | str, dict[str, Any]]
 

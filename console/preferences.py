@@ -67,6 +67,6 @@ def remember(
     # The last ones: put at the end.
     newest = max(revision, known.pop(deployment_id, 0))
     known[deployment_id] = newest
-    text = "/".join(f"{name}:{number}" for name, number in list(known.items())[-MAX_SEEN:])
+    text = "|".join(f"{name}:{number}" for name, number in list(known.items())[-MAX_SEEN:])
     response.set_cookie(SEEN_COOKIE, text, httponly=True, samesite="strict")
     response.headers["Baton-Revision"] = str(revision)

@@ -1,13 +1,14 @@
 """Errors as RFC 9457 problem documents, with Baton's codes and checks."""
 
 import http
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
@@ -120,7 +121,9 @@ class Problem(HTTPException):
         headers = dict(self.headers or {})
         if self.status_code in {429, 503}:
             headers.setdefault("Retry-After", RETRY_S)
-        return JSONResponse(document, self.status_code, headers, MEDIA_TYPE)
+        # Half of a UTF-16 pair, in a name that was sent, is no text that could be sent back.
+        content = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+        return Response(content, self.status_code, headers, MEDIA_TYPE)
 
     def _spoken(self, path: str) -> dict[str, Any]:
         if path.startswith("/v2"):

@@ -1,5 +1,6 @@
 """What every request of the console uses: the clients and views that live as long as it does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ async def opened(
         for part in (state, feed, gateway):
             open_until.push_async_callback(part.stop)
             await part.start()
+        watching = asyncio.create_task(state.watch(on_failure))
+        open_until.callback(watching.cancel)
         yield Services(settings, keys, state, feed, commands, gateway, Store(kafka.store))
 
 

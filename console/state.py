@@ -1,7 +1,10 @@
 """The deployment state table, as the console shows it."""
 
+import asyncio
+
 import orjson
 
+from console.following import OnFailure
 from schemas.ids import command_key
 from schemas.records import (
     AssetRecord,
@@ -17,6 +20,7 @@ from transport.state_view import StateView
 
 # A page waits no longer for a broker that is away.
 CATCH_UP_TIMEOUT_S = 5.0
+WATCH_S = 5.0
 
 
 class State:
@@ -52,6 +56,22 @@ class State:
         """Return this view once it holds all that the table holds now. Raises TimeoutError."""
         await self._view.catch_up(CATCH_UP_TIMEOUT_S)
         return self
+
+    async def watch(self, on_failure: OnFailure) -> None:
+        """Call ``on_failure`` once the view cannot become current any more.
+
+        A broker that is away is no failure: then waiting is right.
+        """
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self.current()
+            except (TimeoutError, OSError):
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever has ended the view
+                if not getattr(error, "retriable", False):
+                    on_failure(error)
+                    return
 
     def spaces(self) -> list[SpaceRecord]:
         """Return every space, by ID."""
@@ -112,7 +132,8 @@ class State:
             return
         elif kind == "deployment":
             self._deployments[identity] = None
-        else:
+        # A newer worker may write kinds that are unknown here.
+        elif kind in {"space", "asset"}:
             self._keep(decode_record(record_key(kind, identity), value))
 
     def _keep(self, record: object) -> None:

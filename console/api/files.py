@@ -15,6 +15,7 @@ from console.openapi import problems
 from console.problems import Problem
 from console.security import UPLOAD_PATH
 from console.services import Here
+from schemas.errors import StoreError
 
 router = APIRouter(tags=["model files"])
 
@@ -55,7 +56,10 @@ async def upload(
     """
     with tempfile.TemporaryDirectory(prefix="baton-upload-") as folder:
         path = Path(folder) / "model.joblib"
-        digest, size = await _receive(request, path)
+        try:
+            digest, size = await _receive(request, path)
+        except OSError as error:
+            raise StoreError(f"cannot keep what is uploaded: {error}") from error
         if size == 0:
             raise Problem(422, "empty_file", "the body is empty: send the bytes of a joblib file")
         if content_digest and (wanted := _DIGEST.search(content_digest)):

@@ -96,7 +96,7 @@ def test_a_port_that_is_taken_ends_it_with_one_line(tmp_path, bootstrap_servers)
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("module", ["worker", "scoring"])
+@pytest.mark.parametrize("module", ["worker", "scoring", "console"])
 def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module):
     ready = tmp_path / "ready"
     settings = {
@@ -104,6 +104,7 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         "BATON_TOPIC_PREFIX": f"{module}-alone.",
         "BATON_READY_FILE": str(ready),
         "BATON_APP": f"{module}-alone",
+        "BATON_CONSOLE_PORT": "0",
     }
     ready.touch()
     process = subprocess.Popen(
