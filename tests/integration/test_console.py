@@ -10,8 +10,10 @@ import httpx
 import numpy as np
 import pytest
 import schemathesis
-from hypothesis import HealthCheck
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
@@ -326,19 +328,26 @@ async def test_what_is_no_longer_at_hand_is_read_from_the_log(stack, monkeypatch
         assert mine == list(range(1, len(mine) + 1))
 
 
-@pytest.fixture
-def described(console):
-    return schemathesis.openapi.from_url(f"{console}/openapi.json")
+def test_it_answers_as_it_describes_itself(console):
+    described = schemathesis.openapi.from_url(f"{console}/openapi.json")
+    # It never ends: tried above.
+    operations = described.exclude(path="/api/events/stream").get_all_operations()
+    tried = 0
+    for operation in (found.ok() for found in operations):
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            with contextlib.suppress(Unsatisfiable):
+                asked(operation, mode)()
+        tried += 1
+    assert tried > 20
 
 
-# It never ends: tried above.
-api = schemathesis.pytest.from_fixture("described").exclude(path="/api/events/stream")
+def asked(operation, mode):
+    """A test of an operation with what fits its description, or does not."""
 
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis_settings(max_examples=8, deadline=None, derandomize=True, database=None)
+    def test(case):
+        # What no JSON Schema says, a tensor's length by its shape, the agents refuse.
+        case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
-@api.parametrize()
-@hypothesis_settings(
-    max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
-def test_it_answers_as_it_describes_itself(case):
-    # What no JSON Schema says, a tensor's length by its shape, the agents refuse.
-    case.call_and_validate(excluded_checks=[positive_data_acceptance])
+    return test
