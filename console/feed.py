@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -113,7 +113,7 @@ class Feed:
         found.sort(key=lambda event: (event.time, event.sequence), reverse=True)
         return found[:limit]
 
-    async def since(self, cursor: Cursor, idle_s: float) -> AsyncIterator[AuditEvent | None]:
+    async def since(self, cursor: Cursor, idle_s: float) -> AsyncGenerator[AuditEvent | None, None]:
         """Iterate over every event behind ``cursor``, each partition's in its order, on and on.
 
         None is given each time that nothing has come for ``idle_s``.
@@ -145,7 +145,7 @@ class Feed:
             except TimeoutError:
                 yield None
 
-    async def _older(self, number: int, sequence: int) -> AsyncIterator[AuditEvent]:
+    async def _older(self, number: int, sequence: int) -> AsyncGenerator[AuditEvent, None]:
         """Read the events behind ``sequence`` from Kafka, up to what is at hand."""
         where = [TopicPartition(self._topic.name, number)]
         # Each event takes an offset, and markers take some too: none behind lies before this one.

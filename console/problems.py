@@ -122,10 +122,8 @@ class Problem(HTTPException):
         if self.status_code in {429, 503}:
             headers.setdefault("Retry-After", RETRY_S)
         # Half of a UTF-16 pair, in a name that was sent, is no text that could be sent back.
-        content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(
-            errors="replace"
-        )
-        return Response(content, self.status_code, headers, MEDIA_TYPE)
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        return Response(text.encode(errors="replace"), self.status_code, headers, MEDIA_TYPE)
 
     def _spoken(self, path: str) -> dict[str, Any]:
         if path.startswith("/v2"):

@@ -127,17 +127,27 @@ IfMatch = Annotated[
 ]
 
 
-@router.post("/spaces", status_code=202, summary="Create a space", responses=_SENT)
-async def create_space(body: NewSpace, sent: Sent) -> documents.Command:
+@router.post(
+    "/spaces",
+    status_code=202,
+    response_model=documents.Command,
+    summary="Create a space",
+    responses=_SENT,
+)
+async def create_space(body: NewSpace, sent: Sent) -> Response:
     """Publish create-space."""
     data = body.model_dump() | {"name": body.name or body.space_id}
     return await _send(sent, "create-space", data)
 
 
 @router.post(
-    "/spaces/{space_id}/assets", status_code=202, summary="Promote a model", responses=_SENT
+    "/spaces/{space_id}/assets",
+    status_code=202,
+    response_model=documents.Command,
+    summary="Promote a model",
+    responses=_SENT,
 )
-async def promote_asset(space_id: Id, body: NewAsset, sent: Sent) -> documents.Command:
+async def promote_asset(space_id: Id, body: NewAsset, sent: Sent) -> Response:
     """Publish promote-asset."""
     manifest = body.manifest.model_dump(mode="json", exclude_none=True)
     data = {"space_id": space_id, "asset_id": body.asset_id, "manifest": manifest}
@@ -147,18 +157,23 @@ async def promote_asset(space_id: Id, body: NewAsset, sent: Sent) -> documents.C
 @router.delete(
     "/spaces/{space_id}/assets/{asset_id}",
     status_code=202,
+    response_model=documents.Command,
     summary="Delete an asset that nothing uses",
     responses=_SENT,
 )
-async def delete_asset(space_id: Id, asset_id: Id, sent: Sent) -> documents.Command:
+async def delete_asset(space_id: Id, asset_id: Id, sent: Sent) -> Response:
     """Publish delete-asset."""
     return await _send(sent, "delete-asset", {"space_id": space_id, "asset_id": asset_id})
 
 
 @router.post(
-    "/spaces/{space_id}/deployments", status_code=202, summary="Deploy an asset", responses=_SENT
+    "/spaces/{space_id}/deployments",
+    status_code=202,
+    response_model=documents.Command,
+    summary="Deploy an asset",
+    responses=_SENT,
 )
-async def create_deployment(space_id: Id, body: NewDeployment, sent: Sent) -> documents.Command:
+async def create_deployment(space_id: Id, body: NewDeployment, sent: Sent) -> Response:
     """Publish create-deployment. The outcome has the deployment's ID."""
     return await _send(sent, "create-deployment", {"space_id": space_id, **body.model_dump()})
 
@@ -166,12 +181,13 @@ async def create_deployment(space_id: Id, body: NewDeployment, sent: Sent) -> do
 @router.post(
     "/deployments/{deployment_id}/replace",
     status_code=202,
+    response_model=documents.Command,
     summary="Replace the asset behind a deployment",
     responses=_CONDITIONAL,
 )
 async def replace_asset(
     deployment_id: Id, body: Replacement, sent: Sent, if_match: IfMatch = None
-) -> documents.Command:
+) -> Response:
     """Publish replace-asset."""
     return await _send_to(sent, "replace-asset", deployment_id, body, if_match)
 
@@ -179,12 +195,13 @@ async def replace_asset(
 @router.post(
     "/deployments/{deployment_id}/rollback",
     status_code=202,
+    response_model=documents.Command,
     summary="Go back to an earlier revision's asset",
     responses=_CONDITIONAL,
 )
 async def rollback_deployment(
     deployment_id: Id, body: Rollback, sent: Sent, if_match: IfMatch = None
-) -> documents.Command:
+) -> Response:
     """Publish rollback-deployment."""
     return await _send_to(sent, "rollback-deployment", deployment_id, body, if_match)
 
@@ -192,12 +209,11 @@ async def rollback_deployment(
 @router.delete(
     "/deployments/{deployment_id}",
     status_code=202,
+    response_model=documents.Command,
     summary="End a deployment for good",
     responses=_CONDITIONAL,
 )
-async def delete_deployment(
-    deployment_id: Id, sent: Sent, if_match: IfMatch = None
-) -> documents.Command:
+async def delete_deployment(deployment_id: Id, sent: Sent, if_match: IfMatch = None) -> Response:
     """Publish delete-deployment."""
     return await _send_to(sent, "delete-deployment", deployment_id, _Body(), if_match)
 
@@ -227,7 +243,7 @@ async def command(
 
 async def _send_to(
     sent: Sending, name: str, deployment_id: str, body: BaseModel, if_match: str | None
-) -> Any:  # noqa: ANN401 - a response, or what becomes one
+) -> Response:
     """Send a command about a deployment, whose space the state table knows."""
     record = find_deployment(await sent.here.state.current(), deployment_id)
     revision = expected_revision(if_match)
@@ -251,7 +267,7 @@ async def _send_to(
     return await _send(sent, name, data)
 
 
-async def _send(sent: Sending, name: str, data: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
+async def _send(sent: Sending, name: str, data: dict[str, Any]) -> Response:
     command_id, outcome = await sent.here.commands.submit(
         name, data, command_id=sent.command_id, actor=sent.actor, wait_s=sent.wait_s or 0.0
     )
