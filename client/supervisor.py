@@ -24,9 +24,10 @@ LONGEST_PAUSE_S = 10.0
 # One that has lived so long has not died of how it was started.
 SETTLED_S = 30.0
 TAIL_LINES = 15
-# The last one stops first: the console asks, scoring answers. What scoring has not answered is
-# answered after the next start.
-MODULES = ("worker", "scoring", "console")
+# The last one stops first: what scoring has not answered is answered after the next start.
+MODULES = ("worker", "scoring")
+# Comes after those: it asks them.
+CONSOLE = "console"
 # The console's, unless it is told another (BATON_CONSOLE_PORT).
 CONSOLE_PORT = 8470
 
@@ -69,7 +70,7 @@ def started_by(modules: Sequence[str]) -> dict[str, Sequence[str]]:
 class Supervisor:
     """Keeps one process of each service running. They end with this process.
 
-    ``commands`` names the services and how each is started (None: all of Baton's);
+    ``commands`` names the services and how each is started (None: those of MODULES);
     ``environment`` is added to what ``settings`` give them.
     """
 

@@ -15,7 +15,7 @@ import click
 from rich.markup import escape
 
 from client.cli.common import ADDRESS, HOME, Command, Options, err, out, print_json
-from client.supervisor import CONSOLE_PORT, MODULES, Supervisor, started_by
+from client.supervisor import CONSOLE, CONSOLE_PORT, MODULES, Supervisor, started_by
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
 
@@ -42,7 +42,7 @@ LOCAL = "127.0.0.1"
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="Use this Kafka, start none.")
 @click.option(
     "--console-port",
-    type=click.IntRange(1, 65535),
+    type=click.IntRange(0, 65535),
     envvar="BATON_CONSOLE_PORT",
     help=f"The console's; by default {CONSOLE_PORT}, or a free one where that is taken.",
 )
@@ -81,7 +81,7 @@ def up(  # noqa: PLR0913 - an option each
             _say("starting Kafka")
             given = running.enter_context(kafka).bootstrap_servers
         settings = Settings.from_env(os.environ, bootstrap_servers=given)
-        modules = [name for name in MODULES if name != "console" or not no_console]
+        modules = [*MODULES, *([] if no_console else [CONSOLE])]
         _say(f"starting {', '.join(modules)}")
         supervisor = Supervisor(
             settings,
@@ -97,7 +97,7 @@ def up(  # noqa: PLR0913 - an option each
             return
         address = {"bootstrap_servers": given}
         if not no_console:
-            address["console"] = supervisor.ready_text("console")
+            address["console"] = supervisor.ready_text(CONSOLE)
         for goal in filter(None, (ADDRESS, ready_file)):
             running.callback(_remove, goal, _write(goal, address))
         running.callback(_say, "stopping")

@@ -23,7 +23,12 @@ router = APIRouter(prefix="/api", tags=["commands"])
 
 _PLACE = {"Location": "Where its outcome is found."}
 _SENT: Responses = (
-    answers(202, "Published; what becomes of it is at Location.", headers=_PLACE)
+    answers(
+        202,
+        "Published; what becomes of it is at Location.",
+        headers=_PLACE,
+        model=documents.Command,
+    )
     | answers(
         200,
         "Done: the caller has preferred to wait.",
@@ -130,7 +135,6 @@ IfMatch = Annotated[
 @router.post(
     "/spaces",
     status_code=202,
-    response_model=documents.Command,
     summary="Create a space",
     responses=_SENT,
 )
@@ -143,7 +147,6 @@ async def create_space(body: NewSpace, sent: Sent) -> Response:
 @router.post(
     "/spaces/{space_id}/assets",
     status_code=202,
-    response_model=documents.Command,
     summary="Promote a model",
     responses=_SENT,
 )
@@ -157,7 +160,6 @@ async def promote_asset(space_id: Id, body: NewAsset, sent: Sent) -> Response:
 @router.delete(
     "/spaces/{space_id}/assets/{asset_id}",
     status_code=202,
-    response_model=documents.Command,
     summary="Delete an asset that nothing uses",
     responses=_SENT,
 )
@@ -169,7 +171,6 @@ async def delete_asset(space_id: Id, asset_id: Id, sent: Sent) -> Response:
 @router.post(
     "/spaces/{space_id}/deployments",
     status_code=202,
-    response_model=documents.Command,
     summary="Deploy an asset",
     responses=_SENT,
 )
@@ -181,7 +182,6 @@ async def create_deployment(space_id: Id, body: NewDeployment, sent: Sent) -> Re
 @router.post(
     "/deployments/{deployment_id}/replace",
     status_code=202,
-    response_model=documents.Command,
     summary="Replace the asset behind a deployment",
     responses=_CONDITIONAL,
 )
@@ -195,7 +195,6 @@ async def replace_asset(
 @router.post(
     "/deployments/{deployment_id}/rollback",
     status_code=202,
-    response_model=documents.Command,
     summary="Go back to an earlier revision's asset",
     responses=_CONDITIONAL,
 )
@@ -209,7 +208,6 @@ async def rollback_deployment(
 @router.delete(
     "/deployments/{deployment_id}",
     status_code=202,
-    response_model=documents.Command,
     summary="End a deployment for good",
     responses=_CONDITIONAL,
 )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -54,7 +55,9 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
     try:
         ready = tmp_path / "ready.json"
         until(lambda: ready.exists() or process.poll() is not None, "ready")
-        servers = json.loads(ready.read_text())["bootstrap_servers"]
+        address = json.loads(ready.read_text())
+        servers, console = address["bootstrap_servers"], address["console"]
+        assert serves(console)
         # Other commands in the folder find it by themselves.
         assert baton(tmp_path, "space", "create", "s") == (0, "space-created s\n")
         first = service(up, "worker")
@@ -65,6 +68,9 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
         java.kill()
         java.wait(DEADLINE_S)
         assert baton(tmp_path, "--timeout", "60", "space", "create", "u")[0] == 0
+        until(lambda: serves(console), "the console serves again")
+        spaces = httpx.get(f"{console}/api/spaces").json()["items"]
+        assert [space["space_id"] for space in spaces] == ["s", "t", "u"]
         children = up.children(recursive=True)
         process.terminate()
         output, _ = process.communicate(timeout=DEADLINE_S)
@@ -79,6 +85,10 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+def serves(console):
+    return httpx.get(f"{console}/v2/health/ready", timeout=DEADLINE_S).status_code == 200
 
 
 def any_new(up, pid):
