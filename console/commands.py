@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from schemas.records import ACCEPTED
 from schemas.topics import partition_for
 from transport.reading import new_consumer, read
 from transport.settings import Settings
+from transport.transactions import Write
 
 SOURCE = "/baton/console"
 # Commands that were published and are not in the table yet: a view of the topic's end.
@@ -52,19 +54,20 @@ class Commands(BatonClient):
         self._feed = feed
         self._published: OrderedDict[str, float] = OrderedDict()
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - the command, by whom, and how long to wait
         self,
         name: str,
         data: dict[str, Any],
         *,
         command_id: str | None = None,
         actor: str | None = None,
+        more: Sequence[tuple[str, bytes]] = (),
         wait_s: float = 0.0,
     ) -> tuple[str, Outcome | None]:
         """Publish the command ``name`` and return its id, and its outcome once it has ended.
 
-        Without an outcome after ``wait_s``, None. A command sent before is not sent again. Raises
-        as BatonClient.send does, but for OutcomeTimeout.
+        Without an outcome after ``wait_s``, None. A command sent before is not sent again. ``more``
+        are further headers. Raises as BatonClient.send does, but for a wait that was too short.
         """
         body = {key: value for key, value in data.items() if value is not None}
         given = command_id is not None
@@ -76,7 +79,7 @@ class Commands(BatonClient):
                 event = known.event if known else None
                 given = known is not None
             if not given:
-                await self._submit(name, body, command_id, actor)
+                await self._submit(self._written(name, body, command_id), command_id, actor, more)
             if event is None and wait_s > 0:
                 try:
                     event = await asyncio.wait_for(future, wait_s)
@@ -102,14 +105,15 @@ class Commands(BatonClient):
         return Progress(command_id, "ended", record.outcome, event)
 
     async def _submit(
-        self, name: str, body: dict[str, Any], command_id: str, actor: str | None
+        self,
+        write: Write,
+        command_id: str,
+        actor: str | None,
+        more: Sequence[tuple[str, bytes]],
     ) -> None:
-        write = self._written(name, body, command_id)
-        if actor is not None:
-            write.headers = [
-                (header, actor.encode() if header == "ce_actor" else value)
-                for header, value in write.headers
-            ]
+        named = [] if actor is None else [("ce_actor", actor.encode())]
+        others = [pair for pair in write.headers if actor is None or pair[0] != "ce_actor"]
+        write.headers = [*others, *named, *more]
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._publish(write, command_id)

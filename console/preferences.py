@@ -1,4 +1,4 @@
-"""What a caller prefers, and has seen: RFC 7240's wait, entity tags, and revisions in a cookie."""
+"""What a caller says beside its request: how long to wait, its trace, what it has seen."""
 
 import re
 from http.cookies import CookieError, SimpleCookie
@@ -12,6 +12,7 @@ from console.problems import Problem
 WAIT_S = 30.0
 LONGEST_WAIT_S = 120.0
 
+_TRACE = ("traceparent", "tracestate")
 SEEN_COOKIE = "baton_seen"
 MAX_SEEN = 16
 
@@ -26,6 +27,15 @@ def wait_s(prefer: str | None) -> float | None:
     if found is None:
         return None
     return min(float(found[1]), LONGEST_WAIT_S) if found[1] else WAIT_S
+
+
+def trace(request: Request) -> list[tuple[str, bytes]]:
+    """Return the caller's W3C trace context as the headers of a record that goes on with it."""
+    return [
+        (name, value.encode("latin-1"))
+        for name in _TRACE
+        if (value := request.headers.get(name)) is not None
+    ]
 
 
 def etag(revision: int) -> str:

@@ -9,7 +9,7 @@ from fastapi import Header, Request, Response
 
 from console.answers import Answer
 from console.openapi import Responses, answers, problems
-from console.preferences import seen, wait_s
+from console.preferences import seen, trace, wait_s
 from console.problems import SCORING_STATUS, Problem
 from console.services import Services
 from schemas.scoring import ASSET_ID, REVISION, STATUS
@@ -23,7 +23,6 @@ RequestId = Annotated[
         description="The request's id: asked again with it, the answer is the same.",
     ),
 ]
-_TRACE = ("traceparent", "tracestate")
 
 HEADERS = {
     "Baton-Asset-Id": "The asset that gave the answer.",
@@ -85,11 +84,7 @@ async def ask(
         min_revision=least or None,
         deadline_ms=given.deadline_ms,
         timeout_s=here.settings.answer_timeout_s if given.wait_s is None else given.wait_s,
-        more=[
-            (name, value.encode("latin-1"))
-            for name in _TRACE
-            if (value := request.headers.get(name)) is not None
-        ],
+        more=trace(request),
     )
     if answer.header(STATUS) == "error":
         raise refused(answer)

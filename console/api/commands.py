@@ -11,7 +11,7 @@ from console import documents
 from console.api.resources import find_deployment
 from console.commands import Progress
 from console.openapi import Responses, answers, problems
-from console.preferences import expected_revision, remember, wait_s
+from console.preferences import expected_revision, remember, trace, wait_s
 from console.problems import Problem
 from console.services import Here, Services
 from schemas.checks import Code
@@ -37,7 +37,7 @@ _SENT: Responses = (
     )
     | problems(404, 409, 413, 415, 422, 504)
 )
-_CONDITIONAL: Responses = _SENT | problems(412)
+_CONDITIONAL: Responses = _SENT | problems(418)
 
 
 class _Body(BaseModel):
@@ -267,7 +267,12 @@ async def _send_to(
 
 async def _send(sent: Sending, name: str, data: dict[str, Any]) -> Response:
     command_id, outcome = await sent.here.commands.submit(
-        name, data, command_id=sent.command_id, actor=sent.actor, wait_s=sent.wait_s or 0.0
+        name,
+        data,
+        command_id=sent.command_id,
+        actor=sent.actor,
+        more=trace(sent.request),
+        wait_s=sent.wait_s or 0.0,
     )
     progress = (
         Progress(command_id, "pending")

@@ -22,7 +22,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Offset = Annotated[int, Query(ge=0, le=10**9, description="How many to leave out.")]
 
 
-@router.get("/spaces", summary="Spaces, by ID", responses=problems(422))
+@router.get("/spaces", summary="Spaces, by ID", responses=problems(418))
 async def spaces(here: Here, limit: Limit = 100, offset: Offset = 0) -> documents.Spaces:
     """Return a page of them."""
     found = (await here.state.current()).spaces()

@@ -1,6 +1,7 @@
 """Who may call the console, asked of the guard itself."""
 
 import uuid
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from console import forms
 from console.problems import install
 from console.security import BODY_BYTES, SESSION_COOKIE, UPLOAD_PATH, Guard, Keys
 from console.settings import ConsoleSettings
@@ -133,6 +135,36 @@ async def test_every_answer_tells_the_browser_its_policy():
             assert "unsafe" not in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_page_s_form_is_taken_from_the_browser_it_was_made_for_alone():
+    app = FastAPI()
+    install(app)
+    app.state.services = SimpleNamespace(keys=Keys(None))
+
+    @app.get("/page")
+    async def page(request: Request):
+        response = PlainTextResponse(forms.token(request))
+        forms.keep(request, response)
+        return response
+
+    @app.post("/page")
+    async def post(form: forms.Sent):
+        return PlainTextResponse(form["name"])
+
+    def browser():
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOME)
+
+    async with browser() as mine, browser() as other:
+        token = (await mine.get("/page")).text
+        # The browser keeps its cookie: a second page's form goes with the first's.
+        assert (await mine.get("/page")).text == token
+        form = {"name": "clinic", forms.CSRF_FIELD: token}
+        assert (await mine.post("/page", data=form)).text == "clinic"
+        await other.get("/page")
+        for client, data in ((other, form), (mine, {"name": "clinic"})):
+            refused = await client.post("/page", data=data)
+            assert (refused.status_code, refused.json()["code"]) == (403, "form_expired")
 
 
 def test_a_form_fits_its_own_browser_alone():
