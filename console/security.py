@@ -17,6 +17,7 @@ SESSION_COOKIE = "baton_session"
 CSRF_COOKIE = "baton_csrf"
 CSRF_FIELD = "csrf"
 LOGIN_PATH = "/login"
+STATIC_PATH = "/static/"
 LOGIN_FIRST = "token_missing"
 
 # Of a request other than a model file: a command of 1 MiB, in whatever escapes.
@@ -29,7 +30,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _PROGRAMS = ("/api/", "/ml/", "/v2")
 # Health tells nothing and is asked by what holds no token; the login page and its style come first.
-_OPEN = ("/v2/health/", "/static/", LOGIN_PATH)
+_OPEN = ("/v2/health/", STATIC_PATH, LOGIN_PATH)
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -88,7 +89,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        guarded = _with_headers(send)
+        guarded = _with_headers(send, scope["path"])
         headers = Headers(scope=scope)
         problem = self._refusal(scope, headers)
         if problem is not None:
@@ -201,13 +202,16 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, path: str) -> Send:
+    # Files of the console's are kept by the browser, and asked for with their tag; nothing else.
+    cached = "no-cache" if path.startswith(STATIC_PATH) else "no-store"
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("Cache-Control", cached)
         await send(message)
 
     return sending

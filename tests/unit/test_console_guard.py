@@ -135,6 +135,7 @@ async def test_every_answer_tells_the_browser_its_policy():
             assert "unsafe" not in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cache-control"] == "no-store"
+        assert (await client.get("/static/x")).headers["cache-control"] == "no-cache"
 
 
 async def test_a_page_s_form_is_taken_from_the_browser_it_was_made_for_alone():
