@@ -267,16 +267,20 @@ async def test_more_than_may_wait_are_told_to_come_again(bootstrap_servers, tmp_
     async with another(start, alone, BATON_CONSOLE_IN_FLIGHT="1") as client:
         ready = await client.get("/v2/health/ready")
         assert ready.status_code == 200
-        waiting = asyncio.create_task(predict(client, "d", Prefer="wait=5"))
+        waiting = asyncio.create_task(predict(client, "d", Prefer="wait=6", Idempotency_Key="d"))
 
-        async def refused():
-            return (await predict(client, "e", Prefer="wait=0")).status_code == 429
+        async def waits():
+            return await sent_with(alone, "d") == 1
 
-        await eventually(refused, "the one place is taken")
-        busy = await predict(client, "e", Prefer="wait=0")
+        await eventually(waits, "the one place is taken")
+        busy = await predict(client, "e", Idempotency_Key="e")
+        assert busy.status_code == 429
         assert busy.json()["code"] == "too_many_requests"
         assert busy.headers["retry-after"] == "1"
         assert (await waiting).status_code == 504
+        # The place is free again. What was refused was not sent.
+        assert (await predict(client, "f", Prefer="wait=0")).status_code == 504
+    assert await sent_with(alone, "e") == 0
 
 
 async def lines_until(http, condition, **headers):
