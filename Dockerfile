@@ -1,4 +1,4 @@
-# One image for the worker and the scoring agent; compose.yaml chooses the command.
+# One image for the worker, the scoring agent and the console; compose.yaml chooses the command.
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
@@ -11,6 +11,7 @@ COPY worker worker
 COPY scoring scoring
 COPY experiments experiments
 COPY client client
+COPY console console
 RUN /opt/baton/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim

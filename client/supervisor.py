@@ -24,8 +24,12 @@ LONGEST_PAUSE_S = 10.0
 # One that has lived so long has not died of how it was started.
 SETTLED_S = 30.0
 TAIL_LINES = 15
-# Scoring stops first: what it has not answered is answered after the next start.
+# The last one stops first: what scoring has not answered is answered after the next start.
 MODULES = ("worker", "scoring")
+# Comes after those: it asks them.
+CONSOLE = "console"
+# The console's, unless it is told another (BATON_CONSOLE_PORT).
+CONSOLE_PORT = 8470
 
 Say = Callable[[str], None]
 
@@ -58,8 +62,17 @@ def child_environment(settings: Settings) -> dict[str, str]:
     return os.environ | settings.environment() | found
 
 
+def started_by(modules: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the command that starts each of these services, by its name."""
+    return {name: [sys.executable, "-m", name] for name in modules}
+
+
 class Supervisor:
-    """Keeps one worker and one scoring agent running. They end with this process."""
+    """Keeps one process of each service running. They end with this process.
+
+    ``commands`` names the services and how each is started (None: those of MODULES);
+    ``environment`` is added to what ``settings`` give them.
+    """
 
     def __init__(
         self,
@@ -67,12 +80,13 @@ class Supervisor:
         logs: Path,
         say: Say,
         commands: Mapping[str, Sequence[str]] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._say = say
-        self._environment = child_environment(settings)
+        self._environment = child_environment(settings) | dict(environment or {})
         self._scratch = tempfile.TemporaryDirectory(prefix="baton-up-")
-        commands = commands or {name: [sys.executable, "-m", name] for name in MODULES}
+        commands = commands or started_by(MODULES)
         self._services = [
             _Service(name, command, Path(self._scratch.name) / name, logs / f"{name}.log")
             for name, command in commands.items()
@@ -82,6 +96,10 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """The processes by service."""
         return {s.name: s.process.pid for s in self._services if s.process is not None}
+
+    def ready_text(self, name: str) -> str:
+        """Return what the service has said when it was ready: the console says its address."""
+        return next(s.ready_file.read_text() for s in self._services if s.name == name)
 
     def start(self) -> None:
         """Start every service."""

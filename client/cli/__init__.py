@@ -57,6 +57,7 @@ for command in (
     up.up,
     services.worker,
     services.scoring,
+    services.console,
     promote.promote,
     score.score,
     events.events,

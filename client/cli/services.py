@@ -1,4 +1,4 @@
-"""``baton worker`` and ``baton scoring``: run one of each, in place of this process."""
+"""``baton worker``, ``scoring`` and ``console``: run one of each, in place of this process."""
 
 import os
 import sys
@@ -31,6 +31,16 @@ def scoring(options: Options) -> None:
     Example: baton scoring --bootstrap-servers kafka-1:9092
     """
     _become(options, "scoring")
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def console(options: Options) -> None:
+    """Run the console and the HTTP endpoint, by default at http://127.0.0.1:8470.
+
+    Settings come from BATON_* variables; SIGTERM stops it cleanly.
+    """
+    _become(options, "console")
 
 
 def _become(options: Options, module: str) -> None:

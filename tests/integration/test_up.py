@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -54,7 +55,9 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
     try:
         ready = tmp_path / "ready.json"
         until(lambda: ready.exists() or process.poll() is not None, "ready")
-        servers = json.loads(ready.read_text())["bootstrap_servers"]
+        address = json.loads(ready.read_text())
+        servers, console = address["bootstrap_servers"], address["console"]
+        assert serves(console)
         # Other commands in the folder find it by themselves.
         assert baton(tmp_path, "space", "create", "s") == (0, "space-created s\n")
         first = service(up, "worker")
@@ -65,6 +68,9 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
         java.kill()
         java.wait(DEADLINE_S)
         assert baton(tmp_path, "--timeout", "60", "space", "create", "u")[0] == 0
+        until(lambda: serves(console), "the console serves again")
+        spaces = httpx.get(f"{console}/api/spaces").json()["items"]
+        assert [space["space_id"] for space in spaces] == ["s", "t", "u"]
         children = up.children(recursive=True)
         process.terminate()
         output, _ = process.communicate(timeout=DEADLINE_S)
@@ -79,6 +85,10 @@ def test_everything_runs_is_restarted_and_stops_in_order(tmp_path):
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+def serves(console):
+    return httpx.get(f"{console}/v2/health/ready", timeout=DEADLINE_S).status_code == 200
 
 
 def any_new(up, pid):
@@ -96,7 +106,7 @@ def test_a_port_that_is_taken_ends_it_with_one_line(tmp_path, bootstrap_servers)
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("module", ["worker", "scoring"])
+@pytest.mark.parametrize("module", ["worker", "scoring", "console"])
 def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module):
     ready = tmp_path / "ready"
     settings = {
@@ -104,6 +114,7 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         "BATON_TOPIC_PREFIX": f"{module}-alone.",
         "BATON_READY_FILE": str(ready),
         "BATON_APP": f"{module}-alone",
+        "BATON_CONSOLE_PORT": "0",
     }
     ready.touch()
     process = subprocess.Popen(

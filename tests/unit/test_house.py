@@ -46,10 +46,10 @@ def test_no_file_names_a_registry_or_a_secret():
             assert not bad.search(path.read_bytes()), name
 
 
-def test_compose_runs_kafka_worker_and_scoring_with_health_checks():
+def test_compose_runs_every_service_with_health_checks():
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
     services = compose["services"]
-    assert set(services) == {"kafka", "worker", "scoring"}
+    assert set(services) == {"kafka", "worker", "scoring", "console"}
     assert all("healthcheck" in service for service in services.values())
     assert services["kafka"]["image"] == "apache/kafka:4.3.1"
 

@@ -1,0 +1,55 @@
+"""The console's application: only wires."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from console import openapi, problems
+from console.api import (
+    commands,
+    events,
+    files,
+    inference,
+    predictions,
+    reference,
+    resources,
+    session,
+)
+from console.following import OnFailure
+from console.security import Guard, Keys
+from console.services import opened
+from console.settings import ConsoleSettings
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
+    """Return the application; ``on_failure`` hears of what ends a view of Kafka."""
+    keys = Keys(settings.token)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, keys, on_failure) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        lifespan=lifespan,
+        version=version("baton"),
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(Guard, settings=settings, keys=keys)
+    api = (predictions, inference, resources, commands, events, files, reference, session)
+    for part in api:
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
