@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from scoring import owed
 from scoring.errors import AgentError
+from scoring.metrics import ScoringMetrics
 from scoring.scorer import Answers, Owed, Scored
 from transport.transactions import Write
 
@@ -68,6 +69,7 @@ class Pipeline:
         group: str,
         max_batch: int,
         on_failure: Callable[[BaseException], None],
+        metrics: ScoringMetrics | None = None,
     ) -> None:
         self.partition = partition
         self._consumer = consumer
@@ -76,6 +78,7 @@ class Pipeline:
         self._group = group
         self._max_batch = max_batch
         self._on_failure = on_failure
+        self._metrics = metrics or ScoringMetrics()
         self._stopping = False
         # The offset behind the last request fetched, and the committed one: behind it, but while
         # the requests are fetched again that the predecessor owed.
@@ -83,6 +86,10 @@ class Pipeline:
         self._committed = 0
         self._owed: frozenset[int] = frozenset()
         self._late: dict[asyncio.Task[Answers], Owed] = {}
+        # When they were appended (ms): the requests whose answers are the next to be committed, and
+        # by offset those that are late.
+        self._arrived: list[int] = []
+        self._arrived_late: dict[int, int] = {}
         self._fetching: asyncio.Task[Sequence[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
@@ -97,6 +104,11 @@ class Pipeline:
     def position(self) -> int:
         """The offset of the first request that has no answer yet."""
         return min(self._unanswered() | {self._committed})
+
+    @property
+    def late(self) -> int:
+        """How many requests wait for a slow model, passed over for now."""
+        return sum(len(owed.offsets) for owed in self._late.values())
 
     async def stop(self) -> None:
         """Stop: what is being fetched or scored is dropped, what is being committed ends first.
@@ -129,6 +141,7 @@ class Pipeline:
             # Another agent owns the partition: it goes on from what was committed. If the group
             # thinks otherwise, the agent's watch sees a fenced pipeline that stays.
             self.fenced_at = time.monotonic()
+            self._metrics.fenced.inc()
             log.warning("fenced on %s: another agent has taken over", self.partition)
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must not go on
             self._on_failure(error)
@@ -205,6 +218,12 @@ class Pipeline:
         scored = await self._scorer.score(due)
         self._late |= scored.late
         self._next = records[-1].offset + 1
+        self._metrics.batch.observe(len(due))
+        late = frozenset[int]().union(*[owed.offsets for owed in scored.late.values()])
+        if late:
+            self._arrived_late |= {r.offset: r.timestamp for r in due if r.offset in late}
+            due = [record for record in due if record.offset not in late]
+        self._arrived += [record.timestamp for record in due]
         return scored.writes
 
     async def _fetch(self) -> Sequence[Any]:
@@ -224,12 +243,13 @@ class Pipeline:
         """Return the late answers that have come."""
         come = [task for task in self._late if task.done()]
         for task in come:
-            del self._late[task]
+            for offset in self._late.pop(task).offsets:
+                self._arrived.append(self._arrived_late.pop(offset))
         return [write for task in come for write in task.result()]
 
     def _too_late(self) -> bool:
         """Whether more is late than memory or a commit's metadata should hold."""
-        count = sum(len(late.offsets) for late in self._late.values())
+        count = self.late
         return count > 0 and (
             count > LATE_BATCHES * self._max_batch
             or sum(late.bytes for late in self._late.values()) > LATE_BYTES
@@ -245,6 +265,9 @@ class Pipeline:
         self.phase = "committing"
         end = max(self._committed, self._next)
         where = OffsetAndMetadata(end, owed.encode(self._unanswered()))
+        began = time.monotonic()
         await self._producer.commit(writes, {self.partition: where}, self._group)
         self._committed = end
         self.last_progress = time.monotonic()
+        arrived, self._arrived = self._arrived, []
+        self._metrics.committed(writes, arrived, self.last_progress - began)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from schemas.cloudevents import CloudEvent, decode, encode
-from schemas.commands import PREFIX
+from schemas.commands import PREFIX, command_name
 from schemas.errors import UndecodableError
 from schemas.records import (
     CURSOR_KEY,
@@ -21,10 +21,11 @@ from transport.transactions import Write, size
 from worker.inbox import CommandMessage, home_partition, space_of
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import decide, reject_invalid
-from worker.lifecycle.decision import Decision
+from worker.lifecycle.decision import NOTHING, Decision
 from worker.lifecycle.outcome import expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
+from worker.metrics import Tally
 
 if TYPE_CHECKING:
     from schemas.events import Event
@@ -61,6 +62,9 @@ class Batch:
         self.sequence = sequence
         self.bytes = 0
         self.work: list[Work] = []
+        self.tally = Tally()
+        # When its commands were appended, in milliseconds of the epoch.
+        self.arrived: list[int] = []
         self._appended: list[Write] = []
         # By key: the last one counts.
         self._records: dict[str, Write] = {}
@@ -78,6 +82,7 @@ class Batch:
         """Decide ``message``, or lay it aside as a dead letter."""
         # What is read counts too: five hundred large commands to refuse take seconds.
         self.bytes += len(message.value or b"")
+        self.arrived.append(message.timestamp_ms)
         try:
             self._handle(message)
         except (UndecodableError, TooLargeError) as error:
@@ -104,7 +109,15 @@ class Batch:
         self._records.update(records)
         for key, record in decision.records:
             self.view.put(key, record)
+            if isinstance(record, CommandRecord):
+                self._count(record.command_type, record.outcome)
+        for event in decision.events:
+            self.tally.events[event.name] += 1
         self.work.extend(decision.verify)
+
+    def _count(self, command_type: str, outcome: str) -> None:
+        # An unknown type is a producer's text: as a metric's label it would be without bounds.
+        self.tally.commands[command_name(command_type) or "unknown", outcome] += 1
 
     def forget(self, now_ms: int) -> None:
         """Let the outcomes go that are old enough at ``now_ms``."""
@@ -125,8 +138,12 @@ class Batch:
         try:
             if home != self._partition:
                 self._forward(message, event, home)
+                self._count(event.type, "forwarded")
             else:
-                self.take(self._decided(event, now_ms))
+                decision = self._decided(event, now_ms)
+                self.take(decision)
+                if decision is NOTHING:
+                    self._count(event.type, "repeated")
         except TooLargeError as error:
             invalid = InvalidCommandError(str(error), ())
             self.take(reject_invalid(self.view, event, invalid, now_ms))
@@ -165,6 +182,7 @@ class Batch:
             write = letter(b"", (), f"{reason}; too large to be kept here: {size(write)} bytes")
         self.bytes += size(write)
         self._appended.append(write)
+        self.tally.dead_letters += 1
 
     def _event(self, sequence: int, event: "Event") -> Write:
         topic = self._topics.events.name

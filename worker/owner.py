@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.checks import Check
@@ -26,6 +26,7 @@ from worker.lifecycle.decision import Decision
 from worker.lifecycle.outcome import announce, conclude, deadline_check
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
+from worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Duties:
     verifier: Verifies
     # Whoever ends the process when an owner cannot go on: the log, not memory, knows what happened.
     on_failure: Callable[[BaseException], None]
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 class PartitionOwner:
@@ -127,6 +129,7 @@ class PartitionOwner:
                 if batch.full or message is fresh[-1]:
                     batch.forget(message.timestamp_ms)
                     await self._commit(batch, message.offset)
+                    self._duties.metrics.applied(batch.arrived)
                     batch = self._batch()
 
     async def close(self) -> None:
@@ -149,7 +152,9 @@ class PartitionOwner:
 
     async def _commit(self, batch: Batch, offset: int) -> None:
         cursor = CursorRecord(offset=offset, sequence=batch.sequence)
+        began = time.monotonic()
         await self._producer.commit([*batch.writes(cursor)])
+        self._duties.metrics.committed(batch.tally, time.monotonic() - began)
         batch.view.merge()
         self._cursor = cursor
         for work in batch.work:
@@ -168,9 +173,13 @@ class PartitionOwner:
     async def _verify(self, work: Work) -> None:
         late = deadline_check(work, _now_ms())
         began = time.monotonic()
-        checks = (late,) if late is not None else await self._duties.verifier.verify(work.manifest)
+        with self._duties.metrics.verifying.track_inprogress():
+            verify = self._duties.verifier.verify
+            checks = (late,) if late is not None else await verify(work.manifest)
         took = time.monotonic() - began
-        if all(check.passed for check in checks) and await self._change(announce, work):
+        passed = all(check.passed for check in checks)
+        self._duties.metrics.verified(took, passed=passed)
+        if passed and await self._change(announce, work):
             # As long as it took here it may take there: then the switch itself costs nothing.
             await asyncio.sleep(min(took, HEAD_START_S))
         try:

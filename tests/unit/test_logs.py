@@ -2,7 +2,7 @@
 
 import logging
 
-from transport import logs
+from telemetry import logs
 
 
 def record(name, text, *filled):

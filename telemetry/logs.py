@@ -5,6 +5,10 @@ import os
 import sys
 import time
 
+from schemas import variables
+
+log = logging.getLogger(__name__)
+
 # While a broker is away its clients say so twenty times a second: once in a while is enough.
 QUIET_S = 5.0
 
@@ -14,7 +18,7 @@ def configure(*noisy: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Repeats())
     logging.basicConfig(
-        level=os.environ.get("BATON_LOG_LEVEL", "INFO"),
+        level=variables.LOG_LEVEL.text(os.environ),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         handlers=[handler],
     )
@@ -23,6 +27,8 @@ def configure(*noisy: str) -> None:
     # A broker that verifies a transaction answers NOT_ENOUGH_REPLICAS for a moment, and is asked
     # again: several times a second, and nothing an operator could act on.
     logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
+    for warning in variables.unknown(os.environ):
+        log.warning("%s", warning)
 
 
 class Repeats(logging.Filter):
