@@ -31,9 +31,9 @@ GC_THRESHOLD = 200_000
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    configure()
-    read_any_header_name()
     try:
+        configure()
+        read_any_header_name()
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, KafkaError, OSError) as error:
         end_at_start("scoring", error)

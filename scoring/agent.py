@@ -139,7 +139,8 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
                 metrics=self._metrics,
             )
         self._metrics.partitions.set(len(self._pipelines))
-        log.info("assigned partitions=%s", sorted(tp.partition for tp in partitions))
+        numbers = sorted(tp.partition for tp in partitions)
+        log.info("assigned partitions=%s", numbers, extra={"partitions": numbers})
         self._assigned.set()
 
     def _producer(self, partition: TopicPartition) -> Commits:

@@ -106,7 +106,8 @@ class ModelCache:
         except Exception as error:
             self._metrics.load_failures.inc()
             message = f"model {manifest.name!r} cannot be loaded: {error}"[:SHOWN_CHARS]
-            log.error("%s", message)  # noqa: TRY400 - the message says it
+            told = {"sha256": manifest.sha256}
+            log.error("%s", message, extra=told)  # noqa: TRY400 - the message says it
             if isinstance(error, ModelOverdueError):
                 self._quarantine.overdue(manifest.sha256, message)
             elif isinstance(error, ModelDiedError):
@@ -124,7 +125,12 @@ class ModelCache:
         self._metrics.loads.inc()
         self._metrics.load.observe(took)
         self._metrics.models.set(len(self._models))
-        log.info("model loaded name=%r seconds=%.3f", manifest.name, took)
+        log.info(
+            "model loaded name=%r seconds=%.3f",
+            manifest.name,
+            took,
+            extra={"sha256": manifest.sha256},
+        )
         return model
 
     def _evict(self) -> None:

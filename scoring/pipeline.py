@@ -142,7 +142,11 @@ class Pipeline:
             # thinks otherwise, the agent's watch sees a fenced pipeline that stays.
             self.fenced_at = time.monotonic()
             self._metrics.fenced.inc()
-            log.warning("fenced on %s: another agent has taken over", self.partition)
+            log.warning(
+                "fenced on %s: another agent has taken over",
+                self.partition,
+                extra={"partition": self.partition.partition},
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must not go on
             self._on_failure(error)
         finally:

@@ -67,7 +67,13 @@ class Quarantine:
         now = self._clock()
         case.until, case.reason = now + case.next_s, reason
         case.deaths.clear()
-        log.error("model in quarantine sha256=%s seconds=%.0f: %s", sha256, case.next_s, reason)
+        log.error(
+            "model in quarantine sha256=%s seconds=%.0f: %s",
+            sha256,
+            case.next_s,
+            reason,
+            extra={"sha256": sha256},
+        )
         case.next_s = min(2 * case.next_s, LONGEST_S)
 
     def died(self, sha256: str, reason: str) -> None:
@@ -76,7 +82,9 @@ class Quarantine:
         case = self._cases.setdefault(sha256, _Case())
         now = self._clock()
         case.deaths.append(now)
-        log.warning("a model's process died sha256=%s: %s", sha256, reason)
+        log.warning(
+            "a model's process died sha256=%s: %s", sha256, reason, extra={"sha256": sha256}
+        )
         if len(case.deaths) == DEATHS and case.deaths[0] > now - WITHIN_S:
             self._confine(sha256, f"it died {DEATHS} times within {WITHIN_S:.0f} s: {reason}")
 

@@ -193,7 +193,12 @@ class Scorer:
             writes.append(self._replies.dead_letter(record, str(error)))
         except Exception as error:
             # A record that our own code cannot read must not end every agent that tries.
-            log.exception("unreadable request %s:%d", record.partition, record.offset)
+            log.exception(
+                "unreadable request %s:%d",
+                record.partition,
+                record.offset,
+                extra={"partition": record.partition, "offset": record.offset},
+            )
             writes.append(
                 self._replies.dead_letter(record, f"cannot be read: {type(error).__name__}")
             )
@@ -220,7 +225,11 @@ class Scorer:
         except Exception as error:
             # A request that our own code stumbles over must not end every agent that tries it.
             names = [endpoint.served.deployment_id for endpoint, _ in lot[:SHOWN]]
-            log.exception("requests for deployments %s cannot be scored", names)
+            log.exception(
+                "requests for deployments %s cannot be scored",
+                names,
+                extra={"deployment_ids": names},
+            )
             told = ScoringError(
                 ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
             )

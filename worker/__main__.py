@@ -27,9 +27,9 @@ GC_THRESHOLD = 100_000
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    # Faust reports each rebalance step: its warnings are what an operator needs.
-    configure("faust", "mode", "worker.faust_driver")
     try:
+        # Faust reports each rebalance step: its warnings are what an operator needs.
+        configure("faust", "mode", "worker.faust_driver")
         settings = WorkerSettings.from_env(os.environ)
         health = Health(settings.ready_file)
         metrics = WorkerMetrics()

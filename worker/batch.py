@@ -90,7 +90,11 @@ class Batch:
         except Exception as error:
             # An error in the rules: it would end every successor too, and so stop everyone else.
             where = f"{self._topics.commands.name}[{self._partition}]@{message.offset}"
-            log.exception("command %s cannot be handled and goes to the dead letters", where)
+            log.exception(
+                "command %s cannot be handled and goes to the dead letters",
+                where,
+                extra={"partition": self._partition, "offset": message.offset},
+            )
             reason = f"the worker failed on it: {type(error).__name__}: {error}"
             self._lay_aside(message, reason)
 

@@ -100,6 +100,7 @@ class PartitionOwner:
             self._cursor.offset,
             self._cursor.sequence,
             len(self._view),
+            extra={"partition": self.partition, "offset": self._cursor.offset},
         )
 
     @property
