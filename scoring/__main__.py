@@ -16,6 +16,7 @@ from telemetry.health import Health
 from telemetry.logs import configure
 from telemetry.metrics import show_health
 from telemetry.server import serve
+from telemetry.tracing import start_tracing
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
 from transport.ending import end_at_start, stop_in_time
@@ -64,7 +65,8 @@ async def run(settings: ScoringSettings) -> None:
         watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
     )
     await check_committed(kafka.bootstrap_servers, kafka.topics.requests, settings.group)
-    agent = Agent(settings, end_process, metrics)
+    tracing = start_tracing("scoring", os.environ)
+    agent = Agent(settings, end_process, metrics, tracing)
     await agent.start()
     _collect_seldom()
     log.info("scoring agent ready delivery=%s", settings.delivery)
@@ -76,6 +78,7 @@ async def run(settings: ScoringSettings) -> None:
         await agent.stop()
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - aiokafka, brokerless
         end_process(error)
+    await asyncio.to_thread(tracing.flush)
 
 
 def _collect_seldom() -> None:

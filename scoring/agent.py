@@ -19,6 +19,7 @@ from scoring.quarantine import Quarantine
 from scoring.resolver import Resolver
 from scoring.scorer import Scorer
 from scoring.settings import EXACTLY_ONCE, ScoringSettings
+from telemetry.tracing import Tracing
 from transport.transactions import FencedProducer, PlainProducer
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: ScoringSettings,
         on_failure: Callable[[BaseException], None],
         metrics: ScoringMetrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         kafka = settings.kafka
         self._settings = settings
@@ -61,6 +63,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         limits = settings.limits
         self._hosts = Hosts(Store(kafka.store), limits, at_once=settings.cache_models + SPARE)
         self._metrics = metrics or ScoringMetrics(settings.metrics_deployments)
+        self._tracing = tracing or Tracing()
         quarantine = Quarantine(metrics=self._metrics)
         cache = ModelCache(
             self._hosts.load,
@@ -137,6 +140,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
                 max_batch=self._settings.max_batch,
                 on_failure=self._on_failure,
                 metrics=self._metrics,
+                tracing=self._tracing,
             )
         self._metrics.partitions.set(len(self._pipelines))
         numbers = sorted(tp.partition for tp in partitions)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -14,7 +14,11 @@ from scoring import owed
 from scoring.errors import AgentError
 from scoring.metrics import ScoringMetrics
 from scoring.scorer import Answers, Owed, Scored
+from telemetry.tracing import MAX_LINKS, Tracing, contexts
 from transport.transactions import Write
+
+if TYPE_CHECKING:
+    from schemas.traces import TraceContext
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,7 @@ class Pipeline:
         max_batch: int,
         on_failure: Callable[[BaseException], None],
         metrics: ScoringMetrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.partition = partition
         self._consumer = consumer
@@ -79,6 +84,10 @@ class Pipeline:
         self._max_batch = max_batch
         self._on_failure = on_failure
         self._metrics = metrics or ScoringMetrics()
+        self._tracing = tracing or Tracing()
+        # The batch that is the next to be committed: when it was taken (ns), its requests' traces.
+        self._began_ns = 0
+        self._traces: list[TraceContext] = []
         self._stopping = False
         # The offset behind the last request fetched, and the committed one: behind it, but while
         # the requests are fetched again that the predecessor owed.
@@ -219,6 +228,10 @@ class Pipeline:
         """Return the answers to ``records`` that come at once, and keep the late ones."""
         self.phase = "scoring"
         due = [r for r in records if r.offset >= self._committed or r.offset in self._owed]
+        if self._tracing.enabled:
+            if not self._traces:
+                self._began_ns = time.time_ns()
+            self._traces = [*self._traces, *contexts(due)][:MAX_LINKS]
         scored = await self._scorer.score(due)
         self._late |= scored.late
         self._next = records[-1].offset + 1
@@ -275,3 +288,16 @@ class Pipeline:
         self.last_progress = time.monotonic()
         arrived, self._arrived = self._arrived, []
         self._metrics.committed(writes, arrived, self.last_progress - began)
+        if self._traces:
+            self._span(len(arrived))
+
+    def _span(self, answered: int) -> None:
+        """Record the batch as one span over the traces of its requests, or the first of them."""
+        traces, self._traces = self._traces, []
+        attributes = {
+            "messaging.system": "kafka",
+            "messaging.destination.name": self.partition.topic,
+            "messaging.destination.partition.id": str(self.partition.partition),
+            "messaging.batch.message_count": answered,
+        }
+        self._tracing.batch("score", traces, self._began_ns, attributes)

@@ -59,7 +59,7 @@ class Replies:
             record.partition,
             record.key,
             value,
-            ((REQUEST_ID, request.request_id.encode()), *served.headers),
+            ((REQUEST_ID, request.request_id.encode()), *served.headers, *request.trace),
         )
 
     def refuse(
@@ -86,6 +86,7 @@ class Replies:
                 (ASSET_ID, served.asset_id.encode()),
                 (REVISION, str(served.revision).encode()),
             ]
+        headers += request.trace
         return Refusal(
             self._responses,
             record.partition,

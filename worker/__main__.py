@@ -11,6 +11,7 @@ from telemetry.health import Health
 from telemetry.logs import configure
 from telemetry.metrics import show_health
 from telemetry.server import serve
+from telemetry.tracing import start_tracing
 from transport.admin import wait_for_broker
 from transport.ending import end_at_start, end_on_signal
 from transport.header_names import read_any_header_name
@@ -44,7 +45,8 @@ def main() -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     health.watch(loop)
-    app = build_app(settings, topic_ids, health, metrics)
+    tracing = start_tracing("worker", os.environ)
+    app = build_app(settings, topic_ids, health, metrics, tracing)
     worker = Worker(
         app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, loglevel="WARN"
     )

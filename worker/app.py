@@ -12,6 +12,7 @@ import faust
 from artifacts.runtime import runtime_frameworks
 from artifacts.verify import Verifier
 from telemetry.health import Health
+from telemetry.tracing import Tracing
 from transport import ending
 from transport.admin import ensure_topics
 from transport.watch import watch_topics
@@ -44,6 +45,7 @@ def build_app(
     topic_ids: Mapping[str, bytes],
     health: Health,
     metrics: WorkerMetrics,
+    tracing: Tracing,
 ) -> faust.App:
     """Return the Faust app of the control plane; ``topic_ids`` are those of ``prepare``."""
     kafka = settings.kafka
@@ -59,7 +61,7 @@ def build_app(
         roots=kafka.store,
         update_deadline_ms=settings.update_deadline_ms,
     )
-    plane = ControlPlane(Duties(kafka, rules, verifier, end_process, metrics))
+    plane = ControlPlane(Duties(kafka, rules, verifier, end_process, metrics, tracing))
     url = f"kafka://{kafka.bootstrap_servers.replace(',', ';kafka://')}"
     app = faust.App(
         f"{kafka.app}-worker",
@@ -116,6 +118,7 @@ def build_app(
     async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
         await plane.close()
         await verifier.stop()
+        await asyncio.to_thread(tracing.flush)
 
     return app
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schemas.cloudevents import CloudEvent, decode, encode
@@ -17,6 +18,7 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_BYTES, LARGE_BYTES, Topics, dead_letter_headers
+from telemetry.tracing import Attributes, Span, Tracing
 from transport.transactions import Write, size
 from worker.inbox import CommandMessage, home_partition, space_of
 from worker.lifecycle.command import InvalidCommandError, parse_command
@@ -52,12 +54,22 @@ class Batch:
     Nothing that a command holds makes it raise: what gives no event is a dead letter.
     """
 
-    def __init__(
-        self, topics: Topics, rules: Rules, partition: int, view: View, sequence: int
+    def __init__(  # noqa: PLR0913 - what a batch needs
+        self,
+        topics: Topics,
+        rules: Rules,
+        partition: int,
+        view: View,
+        sequence: int,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         self._topics = topics
         self._rules = rules
         self._partition = partition
+        self._tracing = tracing or Tracing()
+        # Of the commands that came with a trace: they end with the transaction.
+        self.spans: list[Span] = []
         self.view = view.overlay()
         self.sequence = sequence
         self.bytes = 0
@@ -144,6 +156,7 @@ class Batch:
                 self._forward(message, event, home)
                 self._count(event.type, "forwarded")
             else:
+                event = self._traced(event, message)
                 decision = self._decided(event, now_ms)
                 self.take(decision)
                 if decision is NOTHING:
@@ -151,6 +164,24 @@ class Batch:
         except TooLargeError as error:
             invalid = InvalidCommandError(str(error), ())
             self.take(reject_invalid(self.view, event, invalid, now_ms))
+
+    def _traced(self, event: CloudEvent, message: CommandMessage) -> CloudEvent:
+        """Return ``event`` with what its own events are to descend from."""
+        if event.trace is None:
+            return event
+        name = command_name(event.type) or "unknown"
+        attributes: Attributes = {
+            "messaging.system": "kafka",
+            "messaging.destination.name": self._topics.commands.name,
+            "messaging.destination.partition.id": str(message.partition),
+            "messaging.kafka.offset": message.offset,
+            "baton.command_id": event.id,
+        }
+        span = self._tracing.begin(f"apply {name}", event.trace, attributes)
+        if span is None:
+            return event
+        self.spans.append(span)
+        return replace(event, trace=span.context)
 
     def _decided(self, event: CloudEvent, now_ms: int) -> Decision:
         try:

@@ -16,6 +16,7 @@ from schemas.checks import Check
 from schemas.manifest import Manifest
 from schemas.manifests import Manifests
 from schemas.records import CursorRecord
+from telemetry.tracing import Tracing
 from transport.settings import Settings
 from transport.state_view import StateView
 from transport.transactions import FencedProducer
@@ -51,6 +52,7 @@ class Duties:
     # Whoever ends the process when an owner cannot go on: the log, not memory, knows what happened.
     on_failure: Callable[[BaseException], None]
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class PartitionOwner:
@@ -149,6 +151,7 @@ class PartitionOwner:
             self.partition,
             self._view,
             self._cursor.sequence,
+            tracing=self._duties.tracing,
         )
 
     async def _commit(self, batch: Batch, offset: int) -> None:
@@ -156,6 +159,8 @@ class PartitionOwner:
         began = time.monotonic()
         await self._producer.commit([*batch.writes(cursor)])
         self._duties.metrics.committed(batch.tally, time.monotonic() - began)
+        for span in batch.spans:
+            span.end()
         batch.view.merge()
         self._cursor = cursor
         for work in batch.work:
@@ -174,12 +179,22 @@ class PartitionOwner:
     async def _verify(self, work: Work) -> None:
         late = deadline_check(work, _now_ms())
         began = time.monotonic()
-        with self._duties.metrics.verifying.track_inprogress():
-            verify = self._duties.verifier.verify
-            checks = (late,) if late is not None else await verify(work.manifest)
+        checks = (late,) if late is not None else await self._verified_checks(work)
         took = time.monotonic() - began
         passed = all(check.passed for check in checks)
         self._duties.metrics.verified(took, passed=passed)
+        log.info(
+            "verification %s command=%s seconds=%.3f",
+            "passed" if passed else "failed",
+            work.command_id,
+            took,
+            extra={
+                "command_id": work.command_id,
+                "partition": self.partition,
+                **({"deployment_id": work.id} if work.kind == "deployment" else {}),
+                **({"trace_id": work.trace.trace_id} if work.trace is not None else {}),
+            },
+        )
         if passed and await self._change(announce, work):
             # As long as it took here it may take there: then the switch itself costs nothing.
             await asyncio.sleep(min(took, HEAD_START_S))
@@ -190,6 +205,17 @@ class PartitionOwner:
             bare = {"expected": None, "actual": None}
             short = tuple(check.model_copy(update=bare) for check in checks)
             await self._change(conclude, work, short, _now_ms())
+
+    async def _verified_checks(self, work: Work) -> tuple[Check, ...]:
+        span = None
+        if work.trace is not None:
+            attributes = {"baton.command_id": work.command_id}
+            span = self._duties.tracing.begin("verify", work.trace, attributes)
+        with self._duties.metrics.verifying.track_inprogress():
+            checks = await self._duties.verifier.verify(work.manifest)
+        if span is not None:
+            span.end()
+        return checks
 
     async def _change(self, rule: Callable[..., Decision], *what: object) -> bool:
         """Decide by ``rule`` and commit; False where nothing follows.
