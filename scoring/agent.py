@@ -197,9 +197,11 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _show(self, ends: Mapping[TopicPartition, int]) -> None:
         """Show how far behind ``ends`` the partitions are that are still this agent's."""
-        self._metrics.lag.clear()
-        for partition, pipeline in self._pipelines.items():
-            if partition in ends:
-                behind = max(ends[partition] - pipeline.position, 0)
-                self._metrics.lag.labels(partition.partition).set(behind)
+        self._metrics.lag.show(
+            {
+                partition.partition: max(ends[partition] - pipeline.position, 0)
+                for partition, pipeline in self._pipelines.items()
+                if partition in ends
+            }
+        )
         self._metrics.late.set(sum(pipeline.late for pipeline in self._pipelines.values()))

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.scoring import ScoringCode
 from scoring.replies import DeadLetter, Refusal
-from telemetry.metrics import LATENCIES_S, SIZES, Deployments, Latencies, new_registry
+from telemetry.metrics import LATENCIES_S, SIZES, Deployments, Lag, Latencies, new_registry
 from transport.transactions import Write
 
 MAX_DEPLOYMENTS = 100
@@ -50,11 +50,10 @@ class ScoringMetrics:
         self.late = _gauge(
             of, "late_requests", "Requests passed over for now: their model is slow."
         )
-        self.lag = Gauge(
+        self.lag = Lag(
             "baton_scoring_lag_requests",
             "Requests of a partition that wait for their answer.",
-            ["partition"],
-            registry=of,
+            of,
         )
         self.deployments = Deployments(of, max_deployments)
         self.predict = _seconds(

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -102,6 +102,23 @@ class Latencies(Collector):
             buckets=list(zip(edges, cumulated, strict=True)),
             sum_value=total,
         )
+
+
+class Lag:
+    """How far behind the end of each partition a process is; of those it has, and no others."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(name, documentation, ["partition"], registry=registry)
+        self._shown: set[int] = set()
+
+    def show(self, behind: Mapping[int, int]) -> None:
+        """Show ``behind``, by partition."""
+        for partition, count in behind.items():
+            self._gauge.labels(partition).set(count)
+        # Not cleared first: a scrape may come in between.
+        for partition in self._shown - behind.keys():
+            self._gauge.remove(partition)
+        self._shown = set(behind)
 
 
 class Deployments(Collector):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.events import EventName
-from telemetry.metrics import LATENCIES_S, SIZES, Latencies, new_registry
+from telemetry.metrics import LATENCIES_S, SIZES, Lag, Latencies, new_registry
 
 
 @dataclass(slots=True)
@@ -60,11 +60,10 @@ class WorkerMetrics:
         self.partitions = Gauge(
             "baton_worker_partitions", "Commands partitions that this worker owns.", registry=of
         )
-        self.lag = Gauge(
+        self.lag = Lag(
             "baton_worker_lag_commands",
             "Offsets of a partition behind the last command applied.",
-            ["partition"],
-            registry=of,
+            of,
         )
         verification = Histogram(
             "baton_worker_verification_seconds",

@@ -83,9 +83,12 @@ async def _show(
     name = settings.topics.commands.name
     where = {TopicPartition(name, owner.partition): owner for owner in standing}
     ends = await consumer.end_offsets(list(where)) if where else {}
-    metrics.lag.clear()
-    for partition, owner in where.items():
-        metrics.lag.labels(owner.partition).set(max(ends[partition] - owner.offset - 1, 0))
+    metrics.lag.show(
+        {
+            owner.partition: max(ends[partition] - owner.offset - 1, 0)
+            for partition, owner in where.items()
+        }
+    )
 
 
 def _unmoved(

@@ -148,6 +148,15 @@ def test_only_the_deployments_answered_last_have_series_of_their_own():
     }
 
 
+def test_a_partition_that_went_to_another_process_has_no_lag_here():
+    metrics = WorkerMetrics()
+    metrics.lag.show({0: 3, 1: 4})
+    metrics.lag.show({1: 5})
+    found = shown(metrics.registry)
+    assert found["baton_worker_lag_commands", "1"] == 5
+    assert ("baton_worker_lag_commands", "0") not in found
+
+
 def test_answers_are_counted_by_what_they_say():
     replies = Replies(Topics())
     served = Served("d", "a", 1)
