@@ -15,8 +15,10 @@ PAGE = Path("docs/settings.md")
 
 EVERY = "every process"
 SERVICES = "worker, scoring"
+ANY_SERVICE = "worker, scoring, console"
 WORKER = "worker"
 SCORING = "scoring"
+CONSOLE = "console"
 LAPTOP = "embedded Kafka"
 
 
@@ -92,15 +94,17 @@ DATA_PARTITIONS = Variable(
 )
 READY_FILE = Variable(
     "BATON_READY_FILE",
-    SERVICES,
+    ANY_SERVICE,
     "",
-    "a file that is made once the process serves: its partitions are assigned and the state table "
-    "is read",
+    "a file that is made once the process serves: for worker and scoring, their partitions are "
+    "assigned and the state table is read",
 )
-LOG_LEVEL = Variable("BATON_LOG_LEVEL", SERVICES, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
+LOG_LEVEL = Variable(
+    "BATON_LOG_LEVEL", ANY_SERVICE, "INFO", "DEBUG, INFO, WARNING, ERROR or CRITICAL"
+)
 LOG_FORMAT = Variable(
     "BATON_LOG_FORMAT",
-    SERVICES,
+    ANY_SERVICE,
     "text",
     "`text`, or `json`: one object a line, with the ids that it speaks of",
 )
@@ -173,6 +177,27 @@ REVISION_WAIT = Variable(
     SCORING,
     "2000",
     "how long a request with `min-revision` is waited for, in milliseconds",
+)
+CONSOLE_HOST = Variable("BATON_CONSOLE_HOST", CONSOLE, "127.0.0.1", "the address it listens on")
+CONSOLE_PORT = Variable("BATON_CONSOLE_PORT", CONSOLE, "8470", "its port; 0: a free one")
+CONSOLE_TOKEN = Variable(
+    "BATON_CONSOLE_TOKEN",
+    CONSOLE,
+    "",
+    "what every caller has to show; not set: nothing on an address of this machine alone, else one "
+    "that is made up at each start and told in the log",
+)
+CONSOLE_HOSTS = Variable(
+    "BATON_CONSOLE_HOSTS", CONSOLE, "", "names it answers to beside its address, comma-separated"
+)
+CONSOLE_IN_FLIGHT = Variable(
+    "BATON_CONSOLE_IN_FLIGHT", CONSOLE, "512", "requests that wait for their answer, at most"
+)
+CONSOLE_TIMEOUT = Variable(
+    "BATON_CONSOLE_TIMEOUT_MS", CONSOLE, "30000", "how long one waits, in milliseconds"
+)
+CONSOLE_UPLOAD = Variable(
+    "BATON_CONSOLE_UPLOAD_MB", CONSOLE, "512", "a model file that is uploaded, in MiB at most"
 )
 CACHE = Variable(
     "BATON_CACHE", LAPTOP, "", "where its files are kept; not set: `baton` in the user's cache"
