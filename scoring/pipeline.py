@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
@@ -13,12 +13,10 @@ from aiokafka.structs import OffsetAndMetadata
 from scoring import owed
 from scoring.errors import AgentError
 from scoring.metrics import ScoringMetrics
+from scoring.observation import Observation
 from scoring.scorer import Answers, Owed, Scored
-from telemetry.tracing import MAX_LINKS, Tracing, contexts
+from telemetry.tracing import Tracing
 from transport.transactions import Write
-
-if TYPE_CHECKING:
-    from schemas.traces import TraceContext
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +82,7 @@ class Pipeline:
         self._max_batch = max_batch
         self._on_failure = on_failure
         self._metrics = metrics or ScoringMetrics()
-        self._tracing = tracing or Tracing()
-        # The batch that is the next to be committed: when it was taken (ns), its requests' traces.
-        self._began_ns = 0
-        self._traces: list[TraceContext] = []
+        self._observed = Observation(partition, self._metrics, tracing or Tracing())
         self._stopping = False
         # The offset behind the last request fetched, and the committed one: behind it, but while
         # the requests are fetched again that the predecessor owed.
@@ -95,10 +90,6 @@ class Pipeline:
         self._committed = 0
         self._owed: frozenset[int] = frozenset()
         self._late: dict[asyncio.Task[Answers], Owed] = {}
-        # When they were appended (ms): the requests whose answers are the next to be committed, and
-        # by offset those that are late.
-        self._arrived: list[int] = []
-        self._arrived_late: dict[int, int] = {}
         self._fetching: asyncio.Task[Sequence[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
@@ -228,19 +219,11 @@ class Pipeline:
         """Return the answers to ``records`` that come at once, and keep the late ones."""
         self.phase = "scoring"
         due = [r for r in records if r.offset >= self._committed or r.offset in self._owed]
-        if self._tracing.enabled:
-            if not self._traces:
-                self._began_ns = time.time_ns()
-            self._traces = [*self._traces, *contexts(due)][:MAX_LINKS]
+        self._observed.fetched(due)
         scored = await self._scorer.score(due)
         self._late |= scored.late
         self._next = records[-1].offset + 1
-        self._metrics.batch.observe(len(due))
-        late = frozenset[int]().union(*[owed.offsets for owed in scored.late.values()])
-        if late:
-            self._arrived_late |= {r.offset: r.timestamp for r in due if r.offset in late}
-            due = [record for record in due if record.offset not in late]
-        self._arrived += [record.timestamp for record in due]
+        self._observed.scored(due, scored.late.values())
         return scored.writes
 
     async def _fetch(self) -> Sequence[Any]:
@@ -260,8 +243,7 @@ class Pipeline:
         """Return the late answers that have come."""
         come = [task for task in self._late if task.done()]
         for task in come:
-            for offset in self._late.pop(task).offsets:
-                self._arrived.append(self._arrived_late.pop(offset))
+            self._observed.caught_up(self._late.pop(task))
         return [write for task in come for write in task.result()]
 
     def _too_late(self) -> bool:
@@ -286,18 +268,4 @@ class Pipeline:
         await self._producer.commit(writes, {self.partition: where}, self._group)
         self._committed = end
         self.last_progress = time.monotonic()
-        arrived, self._arrived = self._arrived, []
-        self._metrics.committed(writes, arrived, self.last_progress - began)
-        if self._traces:
-            self._span(len(arrived))
-
-    def _span(self, answered: int) -> None:
-        """Record the batch as one span over the traces of its requests, or the first of them."""
-        traces, self._traces = self._traces, []
-        attributes = {
-            "messaging.system": "kafka",
-            "messaging.destination.name": self.partition.topic,
-            "messaging.destination.partition.id": str(self.partition.partition),
-            "messaging.batch.message_count": answered,
-        }
-        self._tracing.batch("score", traces, self._began_ns, attributes)
+        self._observed.committed(writes, self.last_progress - began)

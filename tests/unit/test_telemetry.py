@@ -6,8 +6,10 @@ import json
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,12 +22,15 @@ from scoring.codecs.request import Request
 from scoring.codecs.tables import Prediction, Served
 from scoring.errors import ScoringError
 from scoring.metrics import ScoringMetrics
+from scoring.observation import Observation
 from scoring.quarantine import FIRST_S, Quarantine
 from scoring.replies import Replies
+from scoring.scorer import Owed
 from telemetry.health import Health
 from telemetry.metrics import MANY, Deployments, Latencies, show_health
 from telemetry.server import serve
 from telemetry.settings import TelemetrySettings
+from telemetry.tracing import Tracing
 from tests.unit.test_scorer import Record
 from worker.metrics import Tally, WorkerMetrics
 
@@ -216,3 +221,27 @@ def test_a_workers_transaction_is_counted():
     assert found["baton_worker_dead_letters_total",] == 2
     assert found["baton_worker_latency_seconds_count",] == 5
     assert found["baton_worker_verification_seconds_count", "failed"] == 1
+
+
+async def test_a_request_is_counted_once_its_answer_is_in_the_log_however_late():
+    metrics = ScoringMetrics()
+    observed = Observation(TopicPartition("requests", 0), metrics, Tracing())
+    now = time.time_ns() // 1_000_000
+    batch = [SimpleNamespace(offset=n, timestamp=now - 100 * n, headers=()) for n in range(4)]
+    late = Owed(frozenset({1, 3}), 0)
+
+    def counted():
+        found = shown(metrics.registry)
+        name = "baton_scoring_latency_seconds"
+        return found[f"{name}_count",], found[f"{name}_bucket", "0.25"]
+
+    observed.fetched(batch)
+    observed.scored(batch, [late])
+    assert counted() == (0, 0)
+    observed.committed([], 0.0)
+    assert counted() == (2, 2)
+    observed.caught_up(late)
+    assert counted() == (2, 2)
+    observed.committed([], 0.0)
+    assert counted() == (4, 3)
+    assert shown(metrics.registry)["baton_scoring_batch_requests_sum",] == 4
