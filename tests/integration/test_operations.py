@@ -162,8 +162,8 @@ async def test_metrics_say_what_worker_and_agent_did(operated):
     assert told["baton_worker_events_total", "deployment-updated"] == 1
     assert told["baton_worker_verification_seconds_count", "passed"] == 2
     assert told["baton_worker_partitions",] == 2
-    assert told["baton_worker_transaction_seconds_count",] >= 7
-    assert told["baton_worker_latency_seconds_count",] == 8
+    assert told["baton_worker_transaction_seconds_count",] >= 8
+    assert told["baton_worker_latency_seconds_count",] == 7
     assert told["baton_ready",] == 1
     told = scoring.metrics()
     assert told["baton_scoring_answers_total", "ok"] == 7
