@@ -11,8 +11,10 @@ from schemas.times import rfc3339
 
 log = logging.getLogger(__name__)
 
-# While a broker is away its clients say so twenty times a second: once in a while is enough.
+# While a broker is away its clients say so twenty times a second: once in a while is enough. So for
+# a collector of traces.
 QUIET_S = 5.0
+REPETITIVE = ("aiokafka", "opentelemetry")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TEXT = "text"
 JSON = "json"
@@ -76,7 +78,7 @@ class Repeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether ``record`` is to be written."""
-        if not record.name.startswith("aiokafka"):
+        if not record.name.startswith(REPETITIVE):
             return True
         key = (record.name, str(record.msg))
         now = time.monotonic()

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from schemas.traces import TraceContext, trace_of
 from scoring.codecs import request as requests
 from scoring.codecs.tables import Prediction, Served
 from scoring.replies import Replies
+from telemetry import spans as spans_module
 from telemetry import tracing
 from telemetry.spans import Spans, exported
 from telemetry.tracing import MAX_LINKS, Tracing, contexts, current, start_tracing
@@ -240,6 +243,19 @@ def test_spans_without_the_extra_are_warned_of(monkeypatch, caplog):
     given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     assert type(tracing.start_tracing("worker", given)) is Tracing
     assert "install baton[telemetry]" in caplog.text
+
+
+def test_a_collector_that_is_away_does_not_keep_a_process_from_its_end(monkeypatch):
+    never = threading.Event()
+    made = Spans(
+        SimpleNamespace(on_start=print, on_end=print, force_flush=lambda *_: never.wait()),
+        Resource.create({}),
+    )
+    monkeypatch.setattr(spans_module, "FLUSH_S", 0.05)
+    began = time.monotonic()
+    made.flush()
+    assert time.monotonic() - began < 2
+    never.set()
 
 
 @pytest.mark.parametrize(
