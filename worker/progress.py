@@ -36,12 +36,13 @@ async def watch_progress(
     settings: Settings,
     owners: Callable[[], Iterable[PartitionOwner]],
     on_failure: Callable[[BaseException], None],
-    metrics: WorkerMetrics,
+    metrics: WorkerMetrics | None = None,
 ) -> None:
     """Call ``on_failure`` once an owner leaves commands waiting for STALLED_S; show the lag.
 
     A broker that is away is no failure: then waiting is right.
     """
+    metrics = metrics or WorkerMetrics()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
