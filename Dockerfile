@@ -5,6 +5,7 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/baton \
     && /opt/baton/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
 COPY schemas schemas
+COPY telemetry telemetry
 COPY transport transport
 COPY artifacts artifacts
 COPY worker worker

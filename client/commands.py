@@ -25,6 +25,7 @@ from schemas.events import FINAL, EventName
 from schemas.manifest import Manifest
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_BYTES, partition_for
+from telemetry.tracing import current
 from transport.admin import ensure_topics, wait_for_broker
 from transport.reading import read
 from transport.settings import Settings
@@ -265,6 +266,7 @@ class BatonClient(StateReader):
                     "actor": self._actor,
                 },
                 body,
+                current(),
             )
         )
         topic = self._topics.commands

@@ -21,6 +21,7 @@ from client.tail import Tail
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION, REQUEST_ID
 from schemas.times import epoch_ms
 from schemas.topics import partition_for
+from telemetry.tracing import current
 from transport.admin import ensure_topics, wait_for_broker
 from transport.settings import Settings
 
@@ -187,6 +188,8 @@ class ScoringClient:
             headers.append((MIN_REVISION, str(min_revision).encode()))
         if request.deadline is not None:
             headers.append((DEADLINE, str(epoch_ms(request.deadline)).encode()))
+        if (trace := current()) is not None:
+            headers.extend(trace.headers)
         try:
             with self._tail.expected(request_id) as answer:
                 async with asyncio.timeout(self._timeout_s):

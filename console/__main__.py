@@ -14,11 +14,11 @@ from aiokafka.errors import KafkaError
 from console.app import create_app
 from console.settings import ConsoleSettings
 from schemas.errors import BatonError, SettingsError
+from telemetry.logs import configure
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
 from transport.ending import end_at_start, end_on_signal, stop_in_time
 from transport.header_names import read_any_header_name
-from transport.logs import configure
 from transport.watch import watch_topics
 
 log = logging.getLogger("console")
@@ -30,10 +30,10 @@ DRAIN_S = 3
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    configure("uvicorn", "uvicorn.access")
     end_on_signal()
     read_any_header_name()
     try:
+        configure("uvicorn", "uvicorn.access")
         asyncio.run(run(ConsoleSettings.from_env(os.environ)))
     except (BatonError, KafkaError, OSError) as error:
         end_at_start("console", error)

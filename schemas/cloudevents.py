@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from schemas.errors import UndecodableError
+from schemas.traces import TRACEPARENT, TRACESTATE, TraceContext, trace_of
 
 Headers: TypeAlias = "list[tuple[str, bytes]]"
 
@@ -23,10 +24,14 @@ _REQUIRED = ("specversion", "id", "source", "type")
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """One event: its context ``attributes`` (without ``ce_``) and its JSON ``data``."""
+    """One event: its context ``attributes`` (without ``ce_``) and its JSON ``data``.
+
+    ``trace`` is what its record's headers say, or the Distributed Tracing extension.
+    """
 
     attributes: dict[str, str]
     data: Any = field(default=None)
+    trace: TraceContext | None = None
 
     @property
     def id(self) -> str:
@@ -75,13 +80,20 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> CloudEv
         )
     if attributes["specversion"] != "1.0":
         raise UndecodableError(f"CloudEvents specversion 1.0, not {attributes['specversion']!r}")
-    return CloudEvent(attributes, data)
+    traced = texts if TRACEPARENT in texts else attributes
+    if TRACEPARENT not in traced:
+        return CloudEvent(attributes, data)
+    parent, state = traced[TRACEPARENT], traced.get(TRACESTATE, "")
+    trace = trace_of(parent.encode(errors="replace"), state.encode(errors="replace"))
+    return CloudEvent(attributes, data, trace)
 
 
 def encode(event: CloudEvent) -> tuple[Headers, bytes]:
     """Return the headers and the value of ``event`` in binary mode."""
     headers: Headers = [(f"ce_{name}", text.encode()) for name, text in event.attributes.items()]
     headers.append(("content-type", JSON_CONTENT))
+    if event.trace is not None:
+        headers.extend(event.trace.headers)
     return headers, json.dumps(event.data, separators=(",", ":"), ensure_ascii=False).encode()
 
 

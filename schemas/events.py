@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.checks import Check
 from schemas.cloudevents import CloudEvent
+from schemas.traces import TraceContext
 
 PREFIX = "baton.event."
 SUFFIX = ".v1"
@@ -84,6 +85,7 @@ class Event(BaseModel):
     time: str
     causation_source: str
     data: EventData
+    trace: TraceContext | None = None
 
     def cloudevent(self, *, partition: int, sequence: int, topic: str) -> CloudEvent:
         """Return it as a CloudEvent; its id is unique by topic, partition and ``sequence``."""
@@ -100,6 +102,7 @@ class Event(BaseModel):
                 "sequence": f"{sequence:020d}",
             },
             self.data.model_dump(mode="json", exclude_none=True),
+            self.trace,
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.checks import Check
 from schemas.commands import Reason
 from schemas.manifest import Manifest
+from schemas.traces import TraceContext
 
 CURSOR_KEY = "cursor"
 # The outcome of a command that has begun something and has not ended.
@@ -86,6 +87,7 @@ class Pending(_Record):
     checks: tuple[Check, ...] = ()
     to_revision: int | None = None
     verified: bool = False
+    trace: TraceContext | None = None
 
 
 class HistoryEntry(_Record):
@@ -123,6 +125,7 @@ class Trial(_Record):
     since: str
     deadline: str
     checks: tuple[Check, ...] = ()
+    trace: TraceContext | None = None
 
 
 class CommandRecord(_Record):

@@ -10,12 +10,17 @@ from aiokafka.errors import KafkaError
 
 from schemas.errors import BatonError
 from scoring.agent import Agent
+from scoring.metrics import ScoringMetrics
 from scoring.settings import ScoringSettings
+from telemetry.health import Health
+from telemetry.logs import configure
+from telemetry.metrics import show_health
+from telemetry.server import serve
+from telemetry.tracing import start_tracing
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
 from transport.ending import end_at_start, stop_in_time
 from transport.header_names import read_any_header_name
-from transport.logs import configure
 from transport.watch import check_committed, watch_topics
 
 log = logging.getLogger("scoring")
@@ -27,9 +32,9 @@ GC_THRESHOLD = 200_000
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
-    configure()
-    read_any_header_name()
     try:
+        configure()
+        read_any_header_name()
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, KafkaError, OSError) as error:
         end_at_start("scoring", error)
@@ -39,16 +44,20 @@ async def run(settings: ScoringSettings) -> None:
     """Serve until a signal comes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    health = Health(settings.ready_file)
+    health.watch(loop)
+    metrics = ScoringMetrics(settings.metrics_deployments)
+    show_health(metrics.registry, health)
+    serve(settings.telemetry, health, metrics.registry)
 
     def stopping() -> None:
+        # First of all: nobody is to count on it any more.
+        health.stopping()
         stop.set()
         stop_in_time("scoring")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping)
-    if settings.ready_file is not None:
-        # A predecessor's, in the same container.
-        settings.ready_file.unlink(missing_ok=True)
     kafka = settings.kafka
     await wait_for_broker(kafka.bootstrap_servers, BROKER_TIMEOUT_S)
     topic_ids = await ensure_topics(kafka.bootstrap_servers, kafka.topics)
@@ -56,12 +65,12 @@ async def run(settings: ScoringSettings) -> None:
         watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
     )
     await check_committed(kafka.bootstrap_servers, kafka.topics.requests, settings.group)
-    agent = Agent(settings, end_process)
+    tracing = start_tracing("scoring", os.environ)
+    agent = Agent(settings, end_process, metrics, tracing)
     await agent.start()
     _collect_seldom()
     log.info("scoring agent ready delivery=%s", settings.delivery)
-    if settings.ready_file is not None:
-        settings.ready_file.touch()
+    health.ready()
     await stop.wait()
     log.info("stopping")
     watch.cancel()
@@ -69,6 +78,7 @@ async def run(settings: ScoringSettings) -> None:
         await agent.stop()
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - aiokafka, brokerless
         end_process(error)
+    await asyncio.to_thread(tracing.flush)
 
 
 def _collect_seldom() -> None:

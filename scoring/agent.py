@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -12,12 +12,14 @@ from artifacts.hosts import Hosts
 from artifacts.store import Store
 from scoring.cache import ModelCache
 from scoring.errors import AgentError
+from scoring.metrics import ScoringMetrics
 from scoring.pipeline import Commits, Pipeline
 from scoring.predictor import Predictor
 from scoring.quarantine import Quarantine
 from scoring.resolver import Resolver
 from scoring.scorer import Scorer
 from scoring.settings import EXACTLY_ONCE, ScoringSettings
+from telemetry.tracing import Tracing
 from transport.transactions import FencedProducer, PlainProducer
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,11 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
     """
 
     def __init__(
-        self, settings: ScoringSettings, on_failure: Callable[[BaseException], None]
+        self,
+        settings: ScoringSettings,
+        on_failure: Callable[[BaseException], None],
+        metrics: ScoringMetrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         kafka = settings.kafka
         self._settings = settings
@@ -56,19 +62,23 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topic = kafka.topics.requests
         limits = settings.limits
         self._hosts = Hosts(Store(kafka.store), limits, at_once=settings.cache_models + SPARE)
-        quarantine = Quarantine()
+        self._metrics = metrics or ScoringMetrics(settings.metrics_deployments)
+        self._tracing = tracing or Tracing()
+        quarantine = Quarantine(metrics=self._metrics)
         cache = ModelCache(
             self._hosts.load,
             quarantine,
             max_models=settings.cache_models,
             max_bytes=settings.cache_bytes,
+            metrics=self._metrics,
         )
         self._resolver = Resolver(kafka.bootstrap_servers, kafka.topics.state, cache)
         self._scorer = Scorer(
             kafka.topics,
             self._resolver,
-            Predictor(cache, quarantine),
+            Predictor(cache, quarantine, self._metrics),
             revision_wait_s=settings.revision_wait_s,
+            metrics=self._metrics,
         )
         # A model that takes all of its time to load and then to answer is no reason to end.
         self._stalled_s = STALLED_S + limits.load_s + limits.predict_s
@@ -129,8 +139,12 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
                 group=self._settings.group,
                 max_batch=self._settings.max_batch,
                 on_failure=self._on_failure,
+                metrics=self._metrics,
+                tracing=self._tracing,
             )
-        log.info("assigned partitions=%s", sorted(tp.partition for tp in partitions))
+        self._metrics.partitions.set(len(self._pipelines))
+        numbers = sorted(tp.partition for tp in partitions)
+        log.info("assigned partitions=%s", numbers, extra={"partitions": numbers})
         self._assigned.set()
 
     def _producer(self, partition: TopicPartition) -> Commits:
@@ -142,6 +156,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _drop(self, revoked: Iterable[TopicPartition]) -> None:
         dropped = [self._pipelines.pop(tp) for tp in list(revoked) if tp in self._pipelines]
+        self._metrics.partitions.set(len(self._pipelines))
         try:
             async with asyncio.timeout(REVOKE_TIMEOUT_S):
                 await asyncio.gather(*(pipeline.stop() for pipeline in dropped))
@@ -163,6 +178,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             except (KafkaError, OSError, TimeoutError):
                 continue  # the broker is away: then waiting is right
             now = time.monotonic()
+            self._show(ends)
             for pipeline in pipelines:
                 if pipeline.fenced_at is not None:
                     if now - pipeline.fenced_at > FENCED_S:
@@ -178,3 +194,14 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
                     self._on_failure(
                         AgentError(f"{pipeline.partition} stands still with requests waiting")
                     )
+
+    def _show(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Show how far behind ``ends`` the partitions are that are still this agent's."""
+        self._metrics.lag.show(
+            {
+                partition.partition: max(ends[partition] - pipeline.position, 0)
+                for partition, pipeline in self._pipelines.items()
+                if partition in ends
+            }
+        )
+        self._metrics.late.set(sum(pipeline.late for pipeline in self._pipelines.values()))

@@ -12,6 +12,7 @@ from artifacts.processes import ModelDiedError, ModelOverdueError
 from schemas.manifest import Manifest
 from schemas.scoring import ScoringCode
 from scoring.errors import ScoringError
+from scoring.metrics import ScoringMetrics
 from scoring.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,19 @@ class ModelCache:
     """
 
     def __init__(
-        self, load: Load, quarantine: Quarantine, *, max_models: int, max_bytes: int
+        self,
+        load: Load,
+        quarantine: Quarantine,
+        *,
+        max_models: int,
+        max_bytes: int,
+        metrics: ScoringMetrics | None = None,
     ) -> None:
         self._load = load
         self._quarantine = quarantine
         self._max_models = max_models
         self._max_bytes = max_bytes
+        self._metrics = metrics or ScoringMetrics()
         self._models: OrderedDict[str, HostedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[HostedModel]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -66,6 +74,7 @@ class ModelCache:
         model = self._models.get(key)
         if model is not None and model.alive:
             self._models.move_to_end(key)
+            self._metrics.hits.inc()
             return model
         failed = self._failed.get(key)
         if failed is not None and time.monotonic() < failed[0]:
@@ -95,8 +104,10 @@ class ModelCache:
         try:
             model = await self._load(manifest)
         except Exception as error:
+            self._metrics.load_failures.inc()
             message = f"model {manifest.name!r} cannot be loaded: {error}"[:SHOWN_CHARS]
-            log.error("%s", message)  # noqa: TRY400 - the message says it
+            told = {"sha256": manifest.sha256}
+            log.error("%s", message, extra=told)  # noqa: TRY400 - the message says it
             if isinstance(error, ModelOverdueError):
                 self._quarantine.overdue(manifest.sha256, message)
             elif isinstance(error, ModelDiedError):
@@ -106,9 +117,20 @@ class ModelCache:
         finally:
             del self._loading[key]
         self._failed.pop(key, None)
+        if key in self._models:
+            self._metrics.restarts.inc()
         self._models[key] = model
         self._evict()
-        log.info("model loaded name=%r seconds=%.3f", manifest.name, time.monotonic() - begin)
+        took = time.monotonic() - begin
+        self._metrics.loads.inc()
+        self._metrics.load.observe(took)
+        self._metrics.models.set(len(self._models))
+        log.info(
+            "model loaded name=%r seconds=%.3f",
+            manifest.name,
+            took,
+            extra={"sha256": manifest.sha256},
+        )
         return model
 
     def _evict(self) -> None:
@@ -118,6 +140,7 @@ class ModelCache:
         ):
             _, model = self._models.popitem(last=False)
             size -= model.size_bytes
+            self._metrics.evictions.inc()
             closing = asyncio.create_task(model.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)

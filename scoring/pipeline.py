@@ -12,7 +12,10 @@ from aiokafka.structs import OffsetAndMetadata
 
 from scoring import owed
 from scoring.errors import AgentError
+from scoring.metrics import ScoringMetrics
+from scoring.observation import Observation
 from scoring.scorer import Answers, Owed, Scored
+from telemetry.tracing import Tracing
 from transport.transactions import Write
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,8 @@ class Pipeline:
         group: str,
         max_batch: int,
         on_failure: Callable[[BaseException], None],
+        metrics: ScoringMetrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.partition = partition
         self._consumer = consumer
@@ -76,6 +81,8 @@ class Pipeline:
         self._group = group
         self._max_batch = max_batch
         self._on_failure = on_failure
+        self._metrics = metrics or ScoringMetrics()
+        self._observed = Observation(partition, self._metrics, tracing or Tracing())
         self._stopping = False
         # The offset behind the last request fetched, and the committed one: behind it, but while
         # the requests are fetched again that the predecessor owed.
@@ -97,6 +104,11 @@ class Pipeline:
     def position(self) -> int:
         """The offset of the first request that has no answer yet."""
         return min(self._unanswered() | {self._committed})
+
+    @property
+    def late(self) -> int:
+        """How many requests wait for a slow model, passed over for now."""
+        return sum(len(owed.offsets) for owed in self._late.values())
 
     async def stop(self) -> None:
         """Stop: what is being fetched or scored is dropped, what is being committed ends first.
@@ -129,7 +141,12 @@ class Pipeline:
             # Another agent owns the partition: it goes on from what was committed. If the group
             # thinks otherwise, the agent's watch sees a fenced pipeline that stays.
             self.fenced_at = time.monotonic()
-            log.warning("fenced on %s: another agent has taken over", self.partition)
+            self._metrics.fenced.inc()
+            log.warning(
+                "fenced on %s: another agent has taken over",
+                self.partition,
+                extra={"partition": self.partition.partition},
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must not go on
             self._on_failure(error)
         finally:
@@ -202,9 +219,11 @@ class Pipeline:
         """Return the answers to ``records`` that come at once, and keep the late ones."""
         self.phase = "scoring"
         due = [r for r in records if r.offset >= self._committed or r.offset in self._owed]
+        self._observed.fetched(due)
         scored = await self._scorer.score(due)
         self._late |= scored.late
         self._next = records[-1].offset + 1
+        self._observed.scored(due, scored.late.values())
         return scored.writes
 
     async def _fetch(self) -> Sequence[Any]:
@@ -224,12 +243,12 @@ class Pipeline:
         """Return the late answers that have come."""
         come = [task for task in self._late if task.done()]
         for task in come:
-            del self._late[task]
+            self._observed.caught_up(self._late.pop(task))
         return [write for task in come for write in task.result()]
 
     def _too_late(self) -> bool:
         """Whether more is late than memory or a commit's metadata should hold."""
-        count = sum(len(late.offsets) for late in self._late.values())
+        count = self.late
         return count > 0 and (
             count > LATE_BATCHES * self._max_batch
             or sum(late.bytes for late in self._late.values()) > LATE_BYTES
@@ -245,6 +264,8 @@ class Pipeline:
         self.phase = "committing"
         end = max(self._committed, self._next)
         where = OffsetAndMetadata(end, owed.encode(self._unanswered()))
+        began = time.monotonic()
         await self._producer.commit(writes, {self.partition: where}, self._group)
         self._committed = end
         self.last_progress = time.monotonic()
+        self._observed.committed(writes, self.last_progress - began)

@@ -1,6 +1,7 @@
 """One vectorised prediction for many requests; a request that fails, fails alone."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from schemas.scoring import ScoringCode
 from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Prediction, Table
 from scoring.errors import ScoringError, mismatch
+from scoring.metrics import ScoringMetrics
 from scoring.quarantine import Quarantine
 
 # Of one call: the time limit is for so many, so that a slow model is not taken for one that hangs.
@@ -95,9 +97,15 @@ class Predictor:
     batch: a call has a price of its own, and a model that is slow needs it least.
     """
 
-    def __init__(self, cache: ModelCache, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        cache: ModelCache,
+        quarantine: Quarantine,
+        metrics: ScoringMetrics | None = None,
+    ) -> None:
         self._cache = cache
         self._quarantine = quarantine
+        self._metrics = metrics or ScoringMetrics()
         # By model file and schema: those that are being worked off.
         self._lines: dict[str, _Line] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -151,7 +159,9 @@ class Predictor:
             return
         try:
             model = await self._cache.get(ref)
+            began = time.monotonic()
             await _answer(model, parts)
+            self._metrics.predict.observe(time.monotonic() - began)
         except FieldError:
             await self._fill_fitting(ref, parts)
         except ModelGoneError:

@@ -1,6 +1,7 @@
 """Answers, refusals and dead letters, as records of their topics."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,6 +16,19 @@ from transport.transactions import Write
 
 # Room for the answer's headers and the batch around it.
 MAX_ANSWER_BYTES = LARGE_BYTES - 64 * 1024
+
+
+@dataclass(slots=True)
+class Refusal(Write):
+    """An answer that says why a request was not scored."""
+
+    code: ScoringCode = ScoringCode.INVALID_REQUEST
+
+
+class DeadLetter(Write):
+    """A record that nobody can be told about."""
+
+    __slots__ = ()
 
 
 class Replies:
@@ -45,7 +59,7 @@ class Replies:
             record.partition,
             record.key,
             value,
-            ((REQUEST_ID, request.request_id.encode()), *served.headers),
+            ((REQUEST_ID, request.request_id.encode()), *served.headers, *request.trace),
         )
 
     def refuse(
@@ -72,7 +86,15 @@ class Replies:
                 (ASSET_ID, served.asset_id.encode()),
                 (REVISION, str(served.revision).encode()),
             ]
-        return Write(self._responses, record.partition, record.key, orjson.dumps(body), headers)
+        headers += request.trace
+        return Refusal(
+            self._responses,
+            record.partition,
+            record.key,
+            orjson.dumps(body),
+            headers,
+            code=error.reason,
+        )
 
     def dead_letter(self, record: Record, reason: str) -> Write:
         """Return ``record``, untouched, with headers that say whence and why."""
@@ -85,4 +107,4 @@ class Replies:
         )
         sent = [(name, value or b"") for name, value in record.headers]
         value = b"" if record.value is None else record.value
-        return Write(self._dead_letters, 0, record.key, value, [*sent, *where])
+        return DeadLetter(self._dead_letters, 0, record.key, value, [*sent, *where])

@@ -13,6 +13,7 @@ from schemas.scoring import ScoringCode
 from schemas.topics import Topics
 from scoring.codecs.request import Record, Request, decode
 from scoring.errors import ScoringError
+from scoring.metrics import ScoringMetrics
 from scoring.predictor import Predictor
 from scoring.replies import Replies
 from scoring.resolver import Endpoint, Resolver
@@ -75,12 +76,19 @@ class Scorer:
     """Gives every request exactly one answer, or one dead letter."""
 
     def __init__(
-        self, topics: Topics, resolver: Resolver, predictor: Predictor, *, revision_wait_s: float
+        self,
+        topics: Topics,
+        resolver: Resolver,
+        predictor: Predictor,
+        *,
+        revision_wait_s: float,
+        metrics: ScoringMetrics | None = None,
     ) -> None:
         self._replies = Replies(topics)
         self._resolver = resolver
         self._predictor = predictor
         self._revision_wait_s = revision_wait_s
+        self._deployments = (metrics or ScoringMetrics()).deployments
         # Models with late lots under way, in any partition.
         self._behind: Counter[str] = Counter()
         self._bulk = asyncio.Semaphore(BULKS_AT_ONCE)
@@ -185,7 +193,12 @@ class Scorer:
             writes.append(self._replies.dead_letter(record, str(error)))
         except Exception as error:
             # A record that our own code cannot read must not end every agent that tries.
-            log.exception("unreadable request %s:%d", record.partition, record.offset)
+            log.exception(
+                "unreadable request %s:%d",
+                record.partition,
+                record.offset,
+                extra={"partition": record.partition, "offset": record.offset},
+            )
             writes.append(
                 self._replies.dead_letter(record, f"cannot be read: {type(error).__name__}")
             )
@@ -212,11 +225,18 @@ class Scorer:
         except Exception as error:
             # A request that our own code stumbles over must not end every agent that tries it.
             names = [endpoint.served.deployment_id for endpoint, _ in lot[:SHOWN]]
-            log.exception("requests for deployments %s cannot be scored", names)
+            log.exception(
+                "requests for deployments %s cannot be scored",
+                names,
+                extra={"deployment_ids": names},
+            )
             told = ScoringError(
                 ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
             )
             return [self._replies.refuse(request, told) for _, group in lot for request in group]
+        for endpoint, group in lot:
+            served = endpoint.served
+            self._deployments.answered(served.deployment_id, served.revision, len(group))
         return writes
 
     def _due(self, lot: list[Group], writes: Answers) -> Iterator[tuple[Request, Endpoint]]:

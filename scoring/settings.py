@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifacts.hosts import Limits
-from schemas.errors import SettingsError
+from schemas import variables
+from telemetry.settings import TelemetrySettings
 from transport.settings import Settings
 
 EXACTLY_ONCE = "exactly_once"
@@ -28,6 +29,8 @@ class ScoringSettings:
     revision_wait_s: float = 2.0
     limits: Limits = field(default_factory=Limits)
     ready_file: Path | None = None
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    metrics_deployments: int = 100
 
     @property
     def group(self) -> str:
@@ -37,30 +40,19 @@ class ScoringSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "ScoringSettings":
         """Read ``BATON_*``. Raises SettingsError, naming the variable."""
-        delivery = environ.get("BATON_DELIVERY", EXACTLY_ONCE)
-        if delivery not in {EXACTLY_ONCE, AT_LEAST_ONCE}:
-            raise SettingsError(
-                f"BATON_DELIVERY is {EXACTLY_ONCE} or {AT_LEAST_ONCE}, not {delivery!r}"
-            )
-        ready_file = environ.get("BATON_READY_FILE")
         return cls(
             kafka=Settings.from_env(environ),
-            delivery=delivery,
-            max_batch=_count(environ, "BATON_MAX_BATCH", 8000),
-            cache_models=_count(environ, "BATON_CACHE_MODELS", 64),
-            cache_bytes=_count(environ, "BATON_CACHE_MB", 4096) * 1024**2,
-            revision_wait_s=_count(environ, "BATON_REVISION_WAIT_MS", 2000) / 1000,
+            delivery=variables.DELIVERY.choice(environ, EXACTLY_ONCE, AT_LEAST_ONCE),
+            max_batch=variables.MAX_BATCH.whole(environ),
+            cache_models=variables.CACHE_MODELS.whole(environ),
+            cache_bytes=variables.CACHE_MB.whole(environ) * 1024**2,
+            revision_wait_s=variables.REVISION_WAIT.whole(environ) / 1000,
             limits=Limits(
-                load_s=_count(environ, "BATON_LOAD_TIME_LIMIT_S", 60),
-                predict_s=_count(environ, "BATON_PREDICT_TIME_LIMIT_MS", 10_000) / 1000,
-                memory_bytes=_count(environ, "BATON_MODEL_MEMORY_MB", 4096) * 1024**2,
+                load_s=variables.LOAD_TIME_LIMIT.whole(environ),
+                predict_s=variables.PREDICT_TIME_LIMIT.whole(environ) / 1000,
+                memory_bytes=variables.MODEL_MEMORY.whole(environ) * 1024**2,
             ),
-            ready_file=Path(ready_file) if ready_file else None,
+            ready_file=variables.READY_FILE.path(environ),
+            telemetry=TelemetrySettings.from_env(environ),
+            metrics_deployments=variables.METRICS_DEPLOYMENTS.whole(environ),
         )
-
-
-def _count(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"{name} must be a whole number from 1, not {text!r}")
-    return int(text)

@@ -1,9 +1,10 @@
 """The settings every Baton process shares: one frozen object, built once in main."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from schemas import variables
 from schemas.errors import SettingsError
 from schemas.topics import Topics
 
@@ -47,28 +48,25 @@ class Settings:
 
         Raises SettingsError, naming the variable.
         """
-        settings = cls(
+        return cls(
             bootstrap_servers=overrides.get("bootstrap_servers")
-            or environ.get("BATON_BOOTSTRAP_SERVERS", ""),
-            topic_prefix=environ.get("BATON_TOPIC_PREFIX", "baton."),
-            store=roots(environ.get("BATON_STORE", "")),
-            app=environ.get("BATON_APP", "baton"),
-        )
-        return replace(
-            settings,
-            control_partitions=_count(environ, "BATON_CONTROL_PARTITIONS"),
-            data_partitions=_count(environ, "BATON_DATA_PARTITIONS"),
+            or variables.BOOTSTRAP_SERVERS.text(environ),
+            topic_prefix=variables.TOPIC_PREFIX.text(environ),
+            store=roots(variables.STORE.text(environ)),
+            app=variables.APP.text(environ),
+            control_partitions=variables.CONTROL_PARTITIONS.whole(environ),
+            data_partitions=variables.DATA_PARTITIONS.whole(environ),
         )
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give a child process these settings."""
         return {
-            "BATON_BOOTSTRAP_SERVERS": self.bootstrap_servers,
-            "BATON_TOPIC_PREFIX": self.topic_prefix,
-            "BATON_STORE": ",".join(self.store),
-            "BATON_APP": self.app,
-            "BATON_CONTROL_PARTITIONS": str(self.control_partitions),
-            "BATON_DATA_PARTITIONS": str(self.data_partitions),
+            variables.BOOTSTRAP_SERVERS.name: self.bootstrap_servers,
+            variables.TOPIC_PREFIX.name: self.topic_prefix,
+            variables.STORE.name: ",".join(self.store),
+            variables.APP.name: self.app,
+            variables.CONTROL_PARTITIONS.name: str(self.control_partitions),
+            variables.DATA_PARTITIONS.name: str(self.data_partitions),
         }
 
 
@@ -76,10 +74,3 @@ def roots(text: str) -> tuple[str, ...]:
     """Return the roots in a comma-separated list; folders as absolute paths."""
     given = [root.strip() for root in text.split(",") if root.strip()]
     return tuple(root if "://" in root else str(Path(root).absolute()) for root in given)
-
-
-def _count(environ: Mapping[str, str], name: str) -> int:
-    text = environ.get(name, "4")
-    if not text.isascii() or not text.isdigit():
-        raise SettingsError(f"{name} must be a whole number, not {text!r}")
-    return int(text)

@@ -11,6 +11,8 @@ import faust
 
 from artifacts.runtime import runtime_frameworks
 from artifacts.verify import Verifier
+from telemetry.health import Health
+from telemetry.tracing import Tracing
 from transport import ending
 from transport.admin import ensure_topics
 from transport.watch import watch_topics
@@ -18,6 +20,7 @@ from worker.control_plane import ControlPlane
 from worker.faust_driver import read_committed
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
+from worker.metrics import WorkerMetrics
 from worker.owner import Duties
 from worker.progress import watch_progress
 from worker.settings import WorkerSettings
@@ -37,7 +40,13 @@ def end_process(error: BaseException) -> None:
     ending.end_process("worker", error)
 
 
-def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust.App:
+def build_app(
+    settings: WorkerSettings,
+    topic_ids: Mapping[str, bytes],
+    health: Health,
+    metrics: WorkerMetrics,
+    tracing: Tracing,
+) -> faust.App:
     """Return the Faust app of the control plane; ``topic_ids`` are those of ``prepare``."""
     kafka = settings.kafka
     commands = kafka.topics.commands
@@ -52,7 +61,7 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
         roots=kafka.store,
         update_deadline_ms=settings.update_deadline_ms,
     )
-    plane = ControlPlane(Duties(kafka, rules, verifier, end_process))
+    plane = ControlPlane(Duties(kafka, rules, verifier, end_process, metrics, tracing))
     url = f"kafka://{kafka.bootstrap_servers.replace(',', ';kafka://')}"
     app = faust.App(
         f"{kafka.app}-worker",
@@ -86,7 +95,7 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
         await watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
 
     async def watch_stalls() -> None:
-        await watch_progress(kafka, plane.owners, end_process)
+        await watch_progress(kafka, plane.owners, end_process, metrics)
 
     app.task(watch)
     app.task(watch_stalls)
@@ -96,17 +105,20 @@ def build_app(settings: WorkerSettings, topic_ids: Mapping[str, bytes]) -> faust
     async def _revoked(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
         (revoked,) = args
         await plane.revoke([tp.partition for tp in revoked if tp.topic == commands.name])
+        metrics.partitions.set(len(plane.owners()))
 
     @app.on_partitions_assigned.connect  # type: ignore[arg-type]
     async def _assigned(_: Any, *args: Any, **__: Any) -> None:  # noqa: ANN401 - Faust's signal
         (assigned,) = args
         plane.assign([tp.partition for tp in assigned if tp.topic == commands.name])
-        asyncio.create_task(_announce(plane, verifier, settings))  # noqa: RUF006 - it ends by itself
+        metrics.partitions.set(len(plane.owners()))
+        asyncio.create_task(_announce(plane, verifier, health))  # noqa: RUF006 - it ends by itself
 
     @app.on_before_shutdown.connect  # type: ignore[arg-type]
     async def _closing(_: Any, *__: Any, **___: Any) -> None:  # noqa: ANN401 - Faust's signal
         await plane.close()
         await verifier.stop()
+        await asyncio.to_thread(tracing.flush)
 
     return app
 
@@ -134,10 +146,9 @@ def _message(message: Any) -> CommandMessage:  # noqa: ANN401 - Faust's message
     )
 
 
-async def _announce(plane: ControlPlane, verifier: Verifier, settings: WorkerSettings) -> None:
+async def _announce(plane: ControlPlane, verifier: Verifier, health: Health) -> None:
     # It imports scikit-learn: not while the first deployment waits for it.
     await verifier.start()
     await plane.ready()
     log.info("worker ready")
-    if settings.ready_file is not None:
-        settings.ready_file.touch()
+    health.ready()

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schemas.cloudevents import CloudEvent, decode, encode
-from schemas.commands import PREFIX
+from schemas.commands import PREFIX, command_name
 from schemas.errors import UndecodableError
 from schemas.records import (
     CURSOR_KEY,
@@ -17,14 +18,16 @@ from schemas.records import (
 )
 from schemas.times import rfc3339
 from schemas.topics import COMMAND_BYTES, LARGE_BYTES, Topics, dead_letter_headers
+from telemetry.tracing import Attributes, Span, Tracing
 from transport.transactions import Write, size
 from worker.inbox import CommandMessage, home_partition, space_of
 from worker.lifecycle.command import InvalidCommandError, parse_command
 from worker.lifecycle.decide import decide, reject_invalid
-from worker.lifecycle.decision import Decision
+from worker.lifecycle.decision import NOTHING, Decision
 from worker.lifecycle.outcome import expire
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
+from worker.metrics import Tally
 
 if TYPE_CHECKING:
     from schemas.events import Event
@@ -51,16 +54,29 @@ class Batch:
     Nothing that a command holds makes it raise: what gives no event is a dead letter.
     """
 
-    def __init__(
-        self, topics: Topics, rules: Rules, partition: int, view: View, sequence: int
+    def __init__(  # noqa: PLR0913 - what a batch needs
+        self,
+        topics: Topics,
+        rules: Rules,
+        partition: int,
+        view: View,
+        sequence: int,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         self._topics = topics
         self._rules = rules
         self._partition = partition
+        self._tracing = tracing or Tracing()
+        # Of the commands that came with a trace: they end with the transaction.
+        self.spans: list[Span] = []
         self.view = view.overlay()
         self.sequence = sequence
         self.bytes = 0
         self.work: list[Work] = []
+        self.tally = Tally()
+        # When its commands were appended, in milliseconds of the epoch.
+        self.arrived: list[int] = []
         self._appended: list[Write] = []
         # By key: the last one counts.
         self._records: dict[str, Write] = {}
@@ -78,6 +94,7 @@ class Batch:
         """Decide ``message``, or lay it aside as a dead letter."""
         # What is read counts too: five hundred large commands to refuse take seconds.
         self.bytes += len(message.value or b"")
+        self.arrived.append(message.timestamp_ms)
         try:
             self._handle(message)
         except (UndecodableError, TooLargeError) as error:
@@ -85,7 +102,11 @@ class Batch:
         except Exception as error:
             # An error in the rules: it would end every successor too, and so stop everyone else.
             where = f"{self._topics.commands.name}[{self._partition}]@{message.offset}"
-            log.exception("command %s cannot be handled and goes to the dead letters", where)
+            log.exception(
+                "command %s cannot be handled and goes to the dead letters",
+                where,
+                extra={"partition": self._partition, "offset": message.offset},
+            )
             reason = f"the worker failed on it: {type(error).__name__}: {error}"
             self._lay_aside(message, reason)
 
@@ -104,7 +125,15 @@ class Batch:
         self._records.update(records)
         for key, record in decision.records:
             self.view.put(key, record)
+            if isinstance(record, CommandRecord):
+                self._count(record.command_type, record.outcome)
+        for event in decision.events:
+            self.tally.events[event.name] += 1
         self.work.extend(decision.verify)
+
+    def _count(self, command_type: str, outcome: str) -> None:
+        # An unknown type is a producer's text: as a metric's label it would be without bounds.
+        self.tally.commands[command_name(command_type) or "unknown", outcome] += 1
 
     def forget(self, now_ms: int) -> None:
         """Let the outcomes go that are old enough at ``now_ms``."""
@@ -125,11 +154,34 @@ class Batch:
         try:
             if home != self._partition:
                 self._forward(message, event, home)
+                self._count(event.type, "forwarded")
             else:
-                self.take(self._decided(event, now_ms))
+                event = self._traced(event, message)
+                decision = self._decided(event, now_ms)
+                self.take(decision)
+                if decision is NOTHING:
+                    self._count(event.type, "repeated")
         except TooLargeError as error:
             invalid = InvalidCommandError(str(error), ())
             self.take(reject_invalid(self.view, event, invalid, now_ms))
+
+    def _traced(self, event: CloudEvent, message: CommandMessage) -> CloudEvent:
+        """Return ``event`` with what its own events are to descend from."""
+        if event.trace is None:
+            return event
+        name = command_name(event.type) or "unknown"
+        attributes: Attributes = {
+            "messaging.system": "kafka",
+            "messaging.destination.name": self._topics.commands.name,
+            "messaging.destination.partition.id": str(message.partition),
+            "messaging.kafka.offset": message.offset,
+            "baton.command_id": event.id,
+        }
+        span = self._tracing.begin(f"apply {name}", event.trace, attributes)
+        if span is None:
+            return event
+        self.spans.append(span)
+        return replace(event, trace=span.context)
 
     def _decided(self, event: CloudEvent, now_ms: int) -> Decision:
         try:
@@ -165,6 +217,7 @@ class Batch:
             write = letter(b"", (), f"{reason}; too large to be kept here: {size(write)} bytes")
         self.bytes += size(write)
         self._appended.append(write)
+        self.tally.dead_letters += 1
 
     def _event(self, sequence: int, event: "Event") -> Write:
         topic = self._topics.events.name

@@ -14,6 +14,7 @@ from faust import Worker as FaustWorker
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from yarl import URL
 
+from telemetry.health import Health
 from transport.ending import stop_in_time
 from worker.inbox import UNREAD
 
@@ -50,8 +51,12 @@ class _Transport(Transport):
 class Worker(FaustWorker):
     """Faust's worker, which ends in time: without its broker it would wait for ever."""
 
+    health: Health | None = None
+
     async def stop(self) -> None:
         """Stop the app: after a signal, or when it has failed."""
+        if self.health is not None:
+            self.health.stopping()
         stop_in_time("worker")
         await super().stop()
 

@@ -9,12 +9,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.checks import Check
 from schemas.manifest import Manifest
 from schemas.records import CursorRecord
+from telemetry.tracing import Tracing
 from transport.settings import Settings
 from transport.state_view import StateView
 from transport.transactions import FencedProducer
@@ -25,6 +26,7 @@ from worker.lifecycle.decision import Decision
 from worker.lifecycle.outcome import announce, conclude, deadline_check
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
+from worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Duties:
     verifier: Verifies
     # Whoever ends the process when an owner cannot go on: the log, not memory, knows what happened.
     on_failure: Callable[[BaseException], None]
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class PartitionOwner:
@@ -94,6 +98,7 @@ class PartitionOwner:
             self._cursor.offset,
             self._cursor.sequence,
             len(self._view),
+            extra={"partition": self.partition, "offset": self._cursor.offset},
         )
 
     @property
@@ -123,6 +128,7 @@ class PartitionOwner:
                 if batch.full or message is fresh[-1]:
                     batch.forget(message.timestamp_ms)
                     await self._commit(batch, message.offset)
+                    self._duties.metrics.applied(batch.arrived)
                     batch = self._batch()
 
     async def close(self) -> None:
@@ -141,11 +147,16 @@ class PartitionOwner:
             self.partition,
             self._view,
             self._cursor.sequence,
+            tracing=self._duties.tracing,
         )
 
     async def _commit(self, batch: Batch, offset: int) -> None:
         cursor = CursorRecord(offset=offset, sequence=batch.sequence)
+        began = time.monotonic()
         await self._producer.commit([*batch.writes(cursor)])
+        self._duties.metrics.committed(batch.tally, time.monotonic() - began)
+        for span in batch.spans:
+            span.end()
         batch.view.merge()
         self._cursor = cursor
         for work in batch.work:
@@ -164,9 +175,23 @@ class PartitionOwner:
     async def _verify(self, work: Work) -> None:
         late = deadline_check(work, _now_ms())
         began = time.monotonic()
-        checks = (late,) if late is not None else await self._duties.verifier.verify(work.manifest)
+        checks = (late,) if late is not None else await self._verified_checks(work)
         took = time.monotonic() - began
-        if all(check.passed for check in checks) and await self._change(announce, work):
+        passed = all(check.passed for check in checks)
+        self._duties.metrics.verified(took, passed=passed)
+        log.info(
+            "verification %s command=%s seconds=%.3f",
+            "passed" if passed else "failed",
+            work.command_id,
+            took,
+            extra={
+                "command_id": work.command_id,
+                "partition": self.partition,
+                **({"deployment_id": work.id} if work.kind == "deployment" else {}),
+                **({"trace_id": work.trace.trace_id} if work.trace is not None else {}),
+            },
+        )
+        if passed and await self._change(announce, work):
             # As long as it took here it may take there: then the switch itself costs nothing.
             await asyncio.sleep(min(took, HEAD_START_S))
         try:
@@ -176,6 +201,17 @@ class PartitionOwner:
             bare = {"expected": None, "actual": None}
             short = tuple(check.model_copy(update=bare) for check in checks)
             await self._change(conclude, work, short, _now_ms())
+
+    async def _verified_checks(self, work: Work) -> tuple[Check, ...]:
+        span = None
+        if work.trace is not None:
+            attributes = {"baton.command_id": work.command_id}
+            span = self._duties.tracing.begin("verify", work.trace, attributes)
+        with self._duties.metrics.verifying.track_inprogress():
+            checks = await self._duties.verifier.verify(work.manifest)
+        if span is not None:
+            span.end()
+        return checks
 
     async def _change(self, rule: Callable[..., Decision], *what: object) -> bool:
         """Decide by ``rule`` and commit; False where nothing follows.

@@ -7,7 +7,7 @@ hundreds of such deaths): its successor works the commands off at once.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from schemas.errors import BatonError
 from transport.reading import read
 from transport.settings import Settings
+from worker.metrics import WorkerMetrics
 from worker.owner import PartitionOwner
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,13 @@ async def watch_progress(
     settings: Settings,
     owners: Callable[[], Iterable[PartitionOwner]],
     on_failure: Callable[[BaseException], None],
+    metrics: WorkerMetrics | None = None,
 ) -> None:
-    """Call ``on_failure`` once an owner leaves commands waiting for STALLED_S.
+    """Call ``on_failure`` once an owner leaves commands waiting for STALLED_S; show the lag.
 
     A broker that is away is no failure: then waiting is right.
     """
+    metrics = metrics or WorkerMetrics()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
@@ -55,6 +58,7 @@ async def watch_progress(
             standing = [owner for owner in owners() if owner.stands.is_set()]
             since = {owner: _unmoved(owner, since, now) for owner in standing}
             try:
+                await _show(settings, consumer, standing, metrics)
                 for owner, (offset, began) in since.items():
                     if now - began < STALLED_S or owner.closed:
                         continue
@@ -68,6 +72,24 @@ async def watch_progress(
                 since.clear()
     finally:
         await consumer.stop()
+
+
+async def _show(
+    settings: Settings,
+    consumer: AIOKafkaConsumer,
+    standing: Sequence[PartitionOwner],
+    metrics: WorkerMetrics,
+) -> None:
+    """Show how far behind the end of their partitions the owners are."""
+    name = settings.topics.commands.name
+    where = {TopicPartition(name, owner.partition): owner for owner in standing}
+    ends = await consumer.end_offsets(list(where)) if where else {}
+    metrics.lag.show(
+        {
+            owner.partition: max(ends[partition] - owner.offset - 1, 0)
+            for partition, owner in where.items()
+        }
+    )
 
 
 def _unmoved(

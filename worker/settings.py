@@ -1,10 +1,11 @@
 """The worker's settings, from the environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.errors import SettingsError
+from schemas import variables
+from telemetry.settings import TelemetrySettings
 from transport.settings import Settings
 
 
@@ -22,30 +23,19 @@ class WorkerSettings:
     update_deadline_ms: int = 600_000
     allowed_versions: tuple[str, ...] = ()
     ready_file: Path | None = None
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "WorkerSettings":
         """Read ``BATON_*``. Raises SettingsError, naming the variable."""
-        ready_file = environ.get("BATON_READY_FILE")
-        versions = environ.get("BATON_ALLOWED_VERSIONS", "")
+        versions = variables.ALLOWED_VERSIONS.text(environ)
+        memory_mb = variables.VERIFY_MEMORY_LIMIT.positive(environ)
         return cls(
             kafka=Settings.from_env(environ),
-            verify_time_limit_s=_number(environ, "BATON_VERIFY_TIME_LIMIT_S", 60.0),
-            verify_memory_limit_bytes=int(
-                _number(environ, "BATON_VERIFY_MEMORY_LIMIT_MB", 2048) * 1024**2
-            ),
-            update_deadline_ms=int(_number(environ, "BATON_UPDATE_DEADLINE_S", 600.0) * 1000),
+            verify_time_limit_s=variables.VERIFY_TIME_LIMIT.positive(environ),
+            verify_memory_limit_bytes=int(memory_mb * 1024**2),
+            update_deadline_ms=int(variables.UPDATE_DEADLINE.positive(environ) * 1000),
             allowed_versions=tuple(v.strip() for v in versions.split(",") if v.strip()),
-            ready_file=Path(ready_file) if ready_file else None,
+            ready_file=variables.READY_FILE.path(environ),
+            telemetry=TelemetrySettings.from_env(environ),
         )
-
-
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name, str(default))
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise SettingsError(f"{name} must be a positive number, not {text!r}")
-    return number

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from scoring.settings import ScoringSettings
-from transport.logs import configure
+from telemetry.logs import configure
 from transport.reading import partitions_of
 from transport.settings import Settings
 from transport.transactions import FencedProducer, Write

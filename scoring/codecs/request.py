@@ -8,6 +8,7 @@ import orjson
 
 from schemas.errors import UndecodableError
 from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION, REQUEST_ID
+from schemas.traces import TRACEPARENT, TRACESTATE, trace_of
 from scoring.codecs import v2, wml
 from scoring.codecs.shapes import Shapes
 from scoring.codecs.tables import Codec, Table
@@ -37,7 +38,7 @@ class Request:
     """One request. ``error`` is set where it cannot be scored; then the rest is what was readable.
 
     ``request_id`` is ``topic-partition-offset`` where the client gave none: two deliveries of the
-    same request carry the same id.
+    same request carry the same id. ``trace`` are the headers that its answer carries on.
     """
 
     record: Record
@@ -48,6 +49,7 @@ class Request:
     min_revision: int | None = None
     deadline_ms: int | None = None
     error: ScoringError | None = None
+    trace: tuple[tuple[str, bytes], ...] = ()
 
 
 def decode(record: Record) -> Request:
@@ -57,9 +59,14 @@ def decode(record: Record) -> Request:
     Raises UndecodableError where nobody can be answered: no JSON object, and no request-id header.
     """
     headers = dict(record.headers) if record.headers else {}
-    known = _known(record, headers)
-    if known is not None:
-        return known
+    request = _known(record, headers) or _read(record, headers)
+    if TRACEPARENT in headers:
+        context = trace_of(headers[TRACEPARENT], headers.get(TRACESTATE))
+        request.trace = () if context is None else context.headers
+    return request
+
+
+def _read(record: Record, headers: dict[str, bytes | None]) -> Request:
     request = Request(record, "", None, wml, [])
     try:
         request.request_id = _text(headers.get(REQUEST_ID), REQUEST_ID) or ""
@@ -88,7 +95,7 @@ def decode(record: Record) -> Request:
 def _known(record: Record, headers: dict[str, bytes | None]) -> Request | None:
     """Read a request that is like earlier ones; None where it must be read whole.
 
-    The same as below for the most frequent kind: WML, one table, ids in the headers.
+    The same as above for the most frequent kind: WML, one table, ids in the headers.
     """
     if record.value is None or not headers.get(DEPLOYMENT_ID):
         return None

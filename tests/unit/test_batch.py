@@ -157,3 +157,23 @@ def test_what_could_not_be_read_back_is_not_written(lab, monkeypatch, caplog):
 
 def written_without_cursor(batch):
     return [*batch._appended, *batch._records.values()]
+
+
+def test_a_batch_tallies_what_becomes_of_its_commands(lab):
+    batch = batch_over(lab)
+    batch.add(message("create-space", "a", space_id="s", name="S"))
+    away = next(space for space in "abcdef" if partition_for(space.encode(), 2) != HOME)
+    batch.add(message("create-space", "b", space_id=away, name="S"))
+    batch.add(message("create-space", "a", space_id="s", name="S"))
+    batch.add(message("no-such-thing-🙂", "c", space_id="s"))
+    batch.add(message("create-space", "d", value=b"nothing"))
+    assert batch.tally.commands == {
+        ("create-space", "space_exists"): 1,
+        ("create-space", "forwarded"): 1,
+        ("create-space", "repeated"): 1,
+        # Never a producer's text for a label.
+        ("unknown", "invalid_command"): 1,
+    }
+    assert batch.tally.events == {"command-rejected": 2}
+    assert batch.tally.dead_letters == 1
+    assert batch.arrived == [NOW] * 5

@@ -1,10 +1,12 @@
 """The documents name what there is."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from schemas import variables
 from schemas.checks import VERIFICATION_CHECKS, Code
 from schemas.commands import COMMANDS, Reason
 from schemas.events import EventName
@@ -33,15 +35,29 @@ def test_every_field_of_a_command_is_documented(model):
     assert documented == expected
 
 
-def test_every_setting_is_documented():
+def test_the_page_of_settings_is_the_tables():
+    assert (ROOT / variables.PAGE).read_text() == variables.page(), (
+        "docs/settings.md is stale: python -m schemas.variables"
+    )
+
+
+def test_every_setting_is_in_the_table():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     code = [
         path.read_text()
-        for folder in ("transport", "worker", "scoring", "client", "console", "artifacts")
-        for path in (ROOT / folder).rglob("*.py")
+        for folder in project["setuptools"]["packages"]["find"]["include"]
+        for path in (ROOT / folder.rstrip("*")).rglob("*.py")
     ]
-    names = set(re.findall(r"\"(BATON_[A-Z_]+)\"", "\n".join(code)))
-    assert names
-    assert {name for name in names if name not in README + HTTP} == set()
+    names = set(re.findall(r"\"(BATON_[A-Z_]+[A-Z])\"", "\n".join(code)))
+    assert names == {variable.name for variable in variables.VARIABLES}
+
+
+def test_a_setting_that_is_none_is_told_with_the_nearest_one():
+    given = {"BATON_METRIC_PORT": "9464", "BATON_BOOTSTRAP_SERVERS": "h:1", "HOME": "/"}
+    (warning,) = variables.unknown(given)
+    assert warning == ("BATON_METRIC_PORT is no setting of Baton: did you mean BATON_METRICS_PORT?")
+    (warning,) = variables.unknown({"BATON_XYZ": ""})
+    assert "docs/settings.md" in warning
 
 
 def test_links_lead_somewhere():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas import variables
 from transport.embedded.errors import EmbeddedKafkaError
 
 KAFKA_VERSION = "4.3.1"
@@ -52,7 +53,7 @@ KAFKA = Jars(
 
 def cache_folder() -> Path:
     """Return where downloads are kept: ``BATON_CACHE``, else ``baton`` in the user's cache."""
-    chosen = os.environ.get("BATON_CACHE")
+    chosen = variables.CACHE.text(os.environ)
     if chosen:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")

@@ -51,6 +51,7 @@ class Case:
             data.space_id,
             now_ms,
             more,
+            command.trace,
         )
 
     def done(self, event: Event, key: str, record: Record) -> Decision:
@@ -85,6 +86,7 @@ class Case:
             deadline=self.deadline(),
             checks=checks,
             to_revision=to_revision,
+            trace=self.command.trace,
         )
         updated = record.model_copy(
             update={"status": status, "pending": pending, "last_update": self.now}
@@ -110,6 +112,8 @@ class Case:
             self.command.key,
             candidate.manifest,
             pending.deadline,
+            self.command.id,
+            self.command.trace,
         )
         remembered = self.origin.remembered(ACCEPTED, key)
         return Decision((event,), ((key, updated), remembered), (work,))
@@ -126,8 +130,17 @@ class Case:
             since=self.now,
             deadline=self.deadline(),
             checks=checks,
+            trace=self.command.trace,
         )
-        work = Work("trial", self.command.key, self.command.key, candidate.manifest, trial.deadline)
+        work = Work(
+            "trial",
+            self.command.key,
+            self.command.key,
+            candidate.manifest,
+            trial.deadline,
+            self.command.id,
+            self.command.trace,
+        )
         subject = record_key("deployment", record.deployment_id)
         return Decision((), (self.origin.remembered(ACCEPTED, subject, trial),), (work,))
 

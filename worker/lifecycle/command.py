@@ -8,6 +8,7 @@ from schemas.checks import Check
 from schemas.cloudevents import CloudEvent
 from schemas.commands import COMMANDS, CommandData, command_name
 from schemas.ids import command_key
+from schemas.traces import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Command:
     type: str
     actor: str | None
     data: CommandData
+    trace: TraceContext | None = None
 
     @property
     def key(self) -> str:
@@ -73,7 +75,8 @@ def parse_command(event: CloudEvent) -> Command:
         more = len(faults) - len(checks)
         rest = f" and {more} more" if more else ""
         raise InvalidCommandError(f"{name}: invalid field(s): {fields}{rest}", checks) from None
-    return Command(event.source, event.id, event.type, event.attributes.get("actor"), data)
+    actor = event.attributes.get("actor")
+    return Command(event.source, event.id, event.type, actor, data, event.trace)
 
 
 def _shown(value: object) -> str:

@@ -59,6 +59,7 @@ def reject_invalid(
             actor=event.attributes.get("actor"),
             space_id=space if isinstance(space, str) else None,
             now_ms=now_ms,
+            trace=event.trace,
         ),
         Refusal(Code.INVALID_COMMAND, str(invalid), invalid.checks),
     )

@@ -7,6 +7,7 @@ from schemas.checks import Check, Code
 from schemas.events import AssetAt, Event, EventData, EventName
 from schemas.records import CommandRecord, DeploymentRecord, Record, Trial, record_key
 from schemas.times import rfc3339
+from schemas.traces import TraceContext
 from worker.lifecycle.view import Work
 
 
@@ -44,6 +45,7 @@ class Origin:
     space_id: str | None
     now_ms: int
     more: dict[str, Any] = field(default_factory=dict)
+    trace: TraceContext | None = None
 
     def remembered(
         self, outcome: str, subject: str | None, trial: Trial | None = None
@@ -74,6 +76,7 @@ class Origin:
                 actor=self.actor,
                 **data,
             ),
+            trace=self.trace,
         )
 
 

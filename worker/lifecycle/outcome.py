@@ -50,6 +50,7 @@ def conclude(view: View, work: Work, checks: tuple[Check, ...], now_ms: int) -> 
         actor=pending.actor,
         space_id=record.space_id,
         now_ms=now_ms,
+        trace=pending.trace,
     )
     event = origin.event(
         _ENDINGS[pending.saga] if passed else EventName.UPDATE_FAILED,
@@ -166,6 +167,7 @@ def _conclude_trial(view: View, work: Work, checks: tuple[Check, ...], now_ms: i
             "asset_id": trial.asset.asset_id,
             "dry_run": True,
         },
+        trace=trial.trace,
     )
     record = view.deployment(trial.deployment_id)
     if record is None or record.status is Status.DELETED:

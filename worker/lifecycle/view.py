@@ -19,6 +19,7 @@ from schemas.records import (
     Status,
     record_key,
 )
+from schemas.traces import TraceContext
 
 _COMMAND = record_key("command", "")
 _DEPLOYMENT = record_key("deployment", "")
@@ -38,6 +39,8 @@ class Work:
     command_key: str
     manifest: Manifest
     deadline: str
+    command_id: str
+    trace: TraceContext | None
 
 
 class Place(NamedTuple):
@@ -187,6 +190,8 @@ class View:
                             pending.command_key,
                             pending.asset.manifest,
                             pending.deadline,
+                            pending.command_id,
+                            pending.trace,
                         )
                     )
                 case CommandRecord(trial=trial) if trial is not None:
@@ -197,6 +202,8 @@ class View:
                             trial.command_key,
                             trial.asset.manifest,
                             trial.deadline,
+                            record.command_id,
+                            trial.trace,
                         )
                     )
         return due
