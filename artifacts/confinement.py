@@ -11,8 +11,8 @@ from pathlib import Path
 # Only what Python needs to run: a model must not read the secrets of whoever starts it.
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# Arrow, which holds the text of a DataFrame (its column names too), would by its own allocator map
-# a gigabyte of addresses at once: as much as a model's whole limit may be.
+# Arrow holds the text of a DataFrame, its column names too; its own allocator maps a gigabyte of
+# addresses at once: as much as the whole limit of a model may be.
 _PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 # A model that starts processes faster than they are killed must not hold the others up.
 ROUNDS = 100

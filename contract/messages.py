@@ -19,6 +19,7 @@ from schemas.scoring import (
     STATUS,
 )
 from schemas.topics import dead_letter_headers
+from schemas.traces import MAX_TRACESTATE, TRACEPARENT, TRACESTATE
 
 JSON = JSON_CONTENT.decode()
 TEXT: Schema = {"type": "string", "minLength": 1}
@@ -84,6 +85,13 @@ def messages(schemas: dict[str, Schema]) -> tuple[Message, ...]:
     )
 
 
+# A trace that the sender carries goes on: to the events of a command, to the answer of a request.
+_TRACE: dict[str, Schema] = {
+    TRACEPARENT: TEXT | {"description": "W3C Trace Context: goes on to what follows from it."},
+    TRACESTATE: {"type": "string", "maxLength": MAX_TRACESTATE},
+}
+
+
 def _headers(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
     """Return a schema of headers: UTF-8 texts; those that nobody knows are ignored."""
     return {
@@ -121,7 +129,8 @@ def _command(name: str) -> Message:
             "ce_time": TIME,
             "ce_actor": {"type": "string", "description": "The person who asks."},
             "content-type": {"type": "string", "default": JSON},
-        },
+        }
+        | _TRACE,
     )
     return Message(
         f"command.{name}",
@@ -174,7 +183,7 @@ def _structured() -> Message:
         "commands",
         "Any command in structured mode: attributes and data in one JSON object.",
         _space_key(),
-        _headers({"content-type": content}),
+        _headers({"content-type": content}, _TRACE),
         payload,
         Example("fraud", {"content-type": STRUCTURED}, whole),
         content_type=STRUCTURED,
@@ -222,7 +231,8 @@ def _event(name: EventName, event: Schema) -> Message:
                 "description": "Counts the partition's events from 1, without a gap.",
             },
             "content-type": {"const": JSON},
-        }
+        },
+        _TRACE,
     )
     key = {"type": "string", "description": "The space's id; empty where the command named none."}
     return Message(
@@ -277,7 +287,8 @@ def _requests() -> tuple[Message, ...]:
             | {"description": "Waits, bounded, for at least that revision. Or in the body."},
             DEADLINE: NUMBER
             | {"description": "Epoch ms: past it nobody needs the answer. Or in the body."},
-        },
+        }
+        | _TRACE,
     )
     given = {DEPLOYMENT_ID: examples.DEPLOYMENT, REQUEST_ID: examples.REQUEST}
     return (
@@ -311,8 +322,8 @@ def _answers() -> tuple[Message, ...]:
         ASSET_ID: examples.WML_ANSWER["asset_id"],
         REVISION: str(examples.WML_ANSWER["revision"]),
     }
-    answered = _headers({REQUEST_ID: TEXT, STATUS: {"const": "ok"}} | about)
-    refused = _headers({REQUEST_ID: TEXT, STATUS: {"const": "error"}}, about)
+    answered = _headers({REQUEST_ID: TEXT, STATUS: {"const": "ok"}} | about, _TRACE)
+    refused = _headers({REQUEST_ID: TEXT, STATUS: {"const": "error"}}, about | _TRACE)
     told = {
         "wml": (bodies.WmlAnswer, answered, examples.WML_ANSWER),
         "v2": (bodies.V2Answer, answered, examples.V2_ANSWER),

@@ -39,6 +39,8 @@ def console(options: Options) -> None:
     """Run the console and the HTTP endpoint, by default at http://127.0.0.1:8470.
 
     Settings come from BATON_* variables; SIGTERM stops it cleanly.
+
+    Example: baton console --bootstrap-servers kafka-1:9092
     """
     _become(options, "console")
 
