@@ -28,7 +28,7 @@ from client import (
     UpdateFailed,
     events,
 )
-from client.supervisor import Supervisor
+from client.supervisor import CONSOLE, Supervisor, started_by
 from demo import lab
 from demo.show import DemoError, Show
 from demo.traffic import Traffic, answers
@@ -425,7 +425,7 @@ def main() -> int:
                     f"after {time.monotonic() - begun:.0f} s."
                 )
                 if os.environ.get("KEEP"):
-                    _keep(show, settings)
+                    _keep(show, settings, Path(folder))
         except (DemoError, BatonError, TimeoutError) as error:
             what = "✗ not so" if isinstance(error, DemoError) else "error"
             show.console.print(f"\n[red bold]{what}:[/] {escape(str(error))}", soft_wrap=True)
@@ -437,15 +437,30 @@ def main() -> int:
     return 0
 
 
-def _keep(show: Show, settings: Settings) -> None:
-    show.console.print(
-        "Left running until Ctrl-C. In another terminal:\n"
-        f"  export BATON_BOOTSTRAP_SERVERS={settings.bootstrap_servers} "
-        f"BATON_STORE={settings.store[0]}\n"
-        "  .venv/bin/baton deployment list",
-        soft_wrap=True,
+def _keep(show: Show, settings: Settings, folder: Path) -> None:
+    """Leave everything running, with the console beside it, until Ctrl-C."""
+    console = Supervisor(
+        settings,
+        folder / "logs",
+        show.progress,
+        started_by([CONSOLE]),
+        # Any free port: another console may run here.
+        {"BATON_CONSOLE_PORT": "0"},
     )
-    threading.Event().wait()
+    try:
+        console.start()
+        console.wait_until_ready(threading.Event())
+        show.console.print(
+            f"\nLeft running until Ctrl-C. The console, with this deployment in it: "
+            f"{console.ready_text(CONSOLE)}\nOr in another terminal:\n"
+            f"  export BATON_BOOTSTRAP_SERVERS={settings.bootstrap_servers} "
+            f"BATON_STORE={settings.store[0]}\n"
+            "  .venv/bin/baton deployment list",
+            soft_wrap=True,
+        )
+        threading.Event().wait()
+    finally:
+        console.stop()
 
 
 def _logs(show: Show, folder: Path) -> None:
