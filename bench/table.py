@@ -4,12 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.explanations import EXPLANATIONS
 from bench.figures import Spread, ratios
 
 Results = Mapping[str, Any]
-
-# By row: why it is missed, as a profile shows. `python -m bench` names the rows that lack one.
-EXPLANATIONS: dict[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
