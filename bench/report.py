@@ -13,7 +13,8 @@ from rich.table import Table
 from bench.figures import Spread, ratios
 from bench.pictures import KINDS, draw
 from bench.rig import console
-from bench.table import EXPLANATIONS, ROWS, Claim, Results, Row, claims
+from bench.explanations import EXPLANATIONS
+from bench.table import ROWS, Claim, Results, Row, claims
 
 REACHED, MISSED, UNMEASURED = "reached", "missed", "not measured"
 

@@ -169,7 +169,8 @@ def test_a_row_that_is_missed_wants_an_explanation(monkeypatch):
     assert table.unexplained(RESULTS) == [7]
 
 
-def test_the_page_tells_each_claim_with_its_spread_and_its_verdict():
+def test_the_page_tells_each_claim_with_its_spread_and_its_verdict(monkeypatch):
+    monkeypatch.setattr(report, "EXPLANATIONS", {})
     page = report.page(RESULTS, ["throughput.svg"])
     for line in (
         " against confluent-kafka by hand | 2.00x (1.00-2.00) | ≥ 1.2x | reached |",
