@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.explanations import EXPLANATIONS
 from bench.figures import Spread, ratios
 from bench.pictures import KINDS, draw
 from bench.rig import console
-from bench.explanations import EXPLANATIONS
 from bench.table import ROWS, Claim, Results, Row, claims
 
 REACHED, MISSED, UNMEASURED = "reached", "missed", "not measured"
