@@ -1,8 +1,9 @@
-"""Run every example of cli.md against services of its own, and write what it printed below it.
+"""Run every example of a page against services of its own, and write what it printed below it.
 
-    python docs/record.py
+    python docs/record.py             # cli.md and tutorial.md
+    python docs/record.py cli.md
 
-It needs nothing but the development environment; it takes a minute or two.
+It needs nothing but the development environment; it takes a minute or two each.
 """
 
 import getpass
@@ -23,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "cli.md"
+PAGES = ("cli.md", "tutorial.md")
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # They serve until they are stopped: shown is what they print until they are ready.
 SERVICES = ("up", "worker", "scoring")
@@ -73,16 +74,22 @@ asyncio.run(main())
 
 
 class Lab:
-    """A folder with models and rows in it, and the services that run there."""
+    """A folder, with models and rows in it where they are ``given``, and what runs there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, given: bool) -> None:
         self.folder = folder
+        self.given = given
         self.running: list[subprocess.Popen[bytes]] = []
         self.traffic: subprocess.Popen[bytes] | None = None
         self.environment = {n: t for n, t in os.environ.items() if not n.startswith("BATON_")} | {
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "110",
         }
+        if given:
+            self._give()
+
+    def _give(self) -> None:
+        folder = self.folder
         data, target = load_breast_cancer(return_X_y=True, as_frame=True)
         rows = data[COLUMNS].round(4)
         rows.head(5).to_csv(folder / "rows.csv", index=False)
@@ -103,7 +110,8 @@ class Lab:
             return self.serve(words[1])
         if words[:2] == ["baton", "watch"] and not self.traffic:
             self.traffic = self.script(TRAFFIC)
-        shown = re.sub(r"^baton\b", f"{sys.executable} -m client.cli", line)
+        shown = re.sub(r"^python\b", sys.executable, line)
+        shown = re.sub(r"^baton\b", f"{sys.executable} -m client.cli", shown)
         done = subprocess.run(
             shown,
             shell=True,
@@ -132,7 +140,7 @@ class Lab:
         deadline = time.monotonic() + READY_S
         while "ready" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
-        if name == "up":
+        if name == "up" and self.given:
             self.script(STRAY).wait()
         return log.read_text()
 
@@ -168,16 +176,24 @@ def recorded(lab: Lab, block: str) -> str:
     return "\n".join(found)
 
 
-def main() -> None:
-    """Record the page."""
-    page = PAGE.read_text()
+def record(page: Path) -> str:
+    """Return the page with what its examples print now."""
     with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Path(folder))
+        # The tutorial begins with nothing.
+        lab = Lab(Path(folder), given=page.name != "tutorial.md")
         try:
-            done = BLOCK.sub(lambda found: f"```console\n{recorded(lab, found[1])}\n```", page)
+            return BLOCK.sub(
+                lambda found: f"```console\n{recorded(lab, found[1])}\n```", page.read_text()
+            )
         finally:
             lab.stop()
-    PAGE.write_text(done)
+
+
+def main() -> None:
+    """Record the pages that are named, by default all."""
+    for name in sys.argv[1:] or PAGES:
+        page = ROOT / "docs" / name
+        page.write_text(record(page))
 
 
 if __name__ == "__main__":
