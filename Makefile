@@ -6,7 +6,7 @@ MINUTES ?= 1
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint fuzz chaos variants bench bench-quick hostile backlog soak lock clean
+.PHONY: help setup demo test unit lint docs fuzz chaos variants bench bench-quick hostile backlog soak lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY) ## Check style, types and the arrows between packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(READY) ## Build the documentation as a site, in site/
+	@$(BIN)/mkdocs build --strict --quiet
 
 fuzz: $(READY) ## Fuzz every decoder, guided by coverage (SECONDS=60 each)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -65,4 +68,4 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev --extra build --extra fuzz --extra bench --extra telemetry --extra imports --extra docs -o requirements.lock pyproject.toml
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv .baton .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .baton .bench site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
