@@ -37,7 +37,7 @@ lint: $(READY) ## Check style, types and the arrows between packages
 	@$(BIN)/lint-imports
 
 docs: $(READY) ## Build the documentation as a site, in site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 fuzz: $(READY) ## Fuzz every decoder, guided by coverage (SECONDS=60 each)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
