@@ -57,14 +57,19 @@ def compare(first: Manifest, second: Manifest, store: Store) -> Comparison:
     """Compare two models. Both files are loaded here, once their digests are checked."""
     predictions, reason = _predictions(first, second, store)
     return Comparison(
-        tuple(
-            _metric(name, first.metrics.get(name), second.metrics.get(name))
-            for name in {**first.metrics, **second.metrics}
-        ),
-        _fields(first.input_schema, second.input_schema),
+        metrics(first, second),
+        fields(first.input_schema, second.input_schema),
         (_output(first), _output(second)),
         predictions,
         reason,
+    )
+
+
+def metrics(first: Manifest, second: Manifest) -> tuple[MetricPair, ...]:
+    """Return the metrics that either model has. No file is loaded."""
+    return tuple(
+        _metric(name, first.metrics.get(name), second.metrics.get(name))
+        for name in {**first.metrics, **second.metrics}
     )
 
 
@@ -74,7 +79,8 @@ def _metric(name: str, first: float | None, second: float | None) -> MetricPair:
     return MetricPair(name, first, second, second - first)
 
 
-def _fields(first: InputSchema | None, second: InputSchema | None) -> tuple[FieldPair, ...]:
+def fields(first: InputSchema | None, second: InputSchema | None) -> tuple[FieldPair, ...]:
+    """Return the input fields that either model reads. No file is loaded."""
     ours, theirs = _described(first), _described(second)
     return tuple(
         FieldPair(name, ours.get(name), theirs.get(name), ours.get(name) == theirs.get(name))
@@ -83,8 +89,8 @@ def _fields(first: InputSchema | None, second: InputSchema | None) -> tuple[Fiel
 
 
 def _described(schema: InputSchema | None) -> dict[str, str]:
-    fields = schema.fields if schema else ()
-    return {f.name: f"{f.type}{' nullable' if f.nullable else ''}" for f in fields}
+    known = schema.fields if schema else ()
+    return {f.name: f"{f.type}{' nullable' if f.nullable else ''}" for f in known}
 
 
 def _output(manifest: Manifest) -> dict[str, Any] | None:

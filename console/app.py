@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from console import openapi, problems
+from console import openapi, pages, problems
 from console.api import (
     commands,
     events,
@@ -51,5 +51,6 @@ def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
     api = (predictions, inference, resources, commands, events, files, reference, session)
     for part in api:
         app.include_router(part.router)
+    app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

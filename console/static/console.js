@@ -1,0 +1,109 @@
+// Keeps a page true while it is open: each event of the log renews its live parts from the server.
+"use strict";
+
+const SETTLE_MS = 100;
+const KEPT = 8;
+let due = null;
+
+async function renew() {
+  due = null;
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
+    // Whoever is filling in a form there must not lose it.
+    if (fresh && !part.contains(document.activeElement)) part.replaceChildren(...fresh.childNodes);
+  }
+  const told = page.querySelector("#notice");
+  const notice = document.querySelector("#notice");
+  if (told && notice && told.textContent.trim() !== notice.textContent.trim()) {
+    notice.replaceChildren(...told.childNodes);
+  }
+}
+
+function soon() {
+  if (due === null) due = setTimeout(renew, SETTLE_MS);
+}
+
+function follow() {
+  const lost = document.querySelector("#connection");
+  const source = new EventSource("/api/events/stream");
+  for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
+  source.onerror = () => { lost.hidden = false; };
+  source.onopen = () => {
+    if (!lost.hidden) soon();
+    lost.hidden = true;
+  };
+}
+
+function shown(answer) {
+  const table = document.querySelector("#answers");
+  const row = table.tBodies[0].insertRow(0);
+  for (const text of [answer.prediction, answer.probability, answer.asset, answer.revision, answer.ms]) {
+    row.insertCell().textContent = text;
+  }
+  for (const cell of [row.cells[3], row.cells[4]]) cell.className = "number";
+  while (table.tBodies[0].rows.length > KEPT) table.tBodies[0].deleteRow(KEPT);
+  table.hidden = false;
+}
+
+function remembered(key) {
+  return JSON.parse(sessionStorage.getItem(key) || "[]");
+}
+
+async function ask(panel, body) {
+  const begun = performance.now();
+  const answer = await fetch(panel.dataset.url, {
+    method: "POST", headers: { "content-type": "application/json" }, body,
+  });
+  const said = await answer.json();
+  const ms = Math.round(performance.now() - begun);
+  const found = answer.ok
+    ? said.predictions[0].values.map((row) => ({
+      prediction: row[0],
+      probability: row[1] === undefined ? "" : row[1].map((share) => share.toFixed(4)).join("  "),
+      asset: said.asset_id, revision: said.revision, ms,
+    }))
+    : [{ prediction: `error: ${said.detail}`, probability: said.code, asset: "", revision: "", ms }];
+  found.forEach(shown);
+  const kept = [...remembered(panel.dataset.url), ...found].slice(-KEPT);
+  sessionStorage.setItem(panel.dataset.url, JSON.stringify(kept));
+}
+
+function cell(text, type) {
+  if (text === "") return null;
+  if (type === "boolean") return text === "true";
+  return type === "string" || type === "timestamp" ? text : Number(text);
+}
+
+function test(panel) {
+  const fields = JSON.parse(panel.dataset.fields);
+  const types = JSON.parse(panel.dataset.types);
+  const rows = JSON.parse(panel.dataset.rows);
+  const json = document.querySelector("#json");
+  const body = () => JSON.stringify({
+    input_data: [{ fields, values: [fields.map((_, at) => cell(panel.elements[String(at)].value, types[at]))] }],
+  });
+  panel.addEventListener("input", (event) => { if (event.target !== json) json.value = body(); });
+  panel.addEventListener("submit", (event) => { event.preventDefault(); ask(panel, body()); });
+  document.querySelector("#send-json").addEventListener("click", () => ask(panel, json.value));
+  for (const button of panel.querySelectorAll("[data-row]")) {
+    button.addEventListener("click", () => {
+      fields.forEach((name, at) => {
+        const value = rows[Number(button.dataset.row)][name];
+        panel.elements[String(at)].value = value === null || value === undefined ? "" : String(value);
+      });
+      json.value = body();
+    });
+  }
+  remembered(panel.dataset.url).forEach(shown);
+}
+
+document.addEventListener("click", (event) => {
+  const text = event.target.dataset && event.target.dataset.copy;
+  if (text) navigator.clipboard.writeText(text).then(() => { event.target.textContent = "Copied"; });
+});
+const panel = document.querySelector("#panel");
+if (panel) test(panel);
+follow();
