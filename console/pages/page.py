@@ -38,6 +38,8 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def page(request: Request) -> Response:
+            # Before the page is made: what comes while it is, its script asks for.
+            request.state.cursor = str(request.app.state.services.feed.cursor)
             try:
                 return await handle(request)
             except Exception as error:
@@ -60,7 +62,12 @@ def render(
     request: Request, template: str, context: dict[str, Any], *, status: int = 200
 ) -> Response:
     """Return a page; its forms carry the token of this browser."""
-    shown = {"csrf": forms.token(request), "path": request.url.path, **context}
+    shown = {
+        "csrf": forms.token(request),
+        "path": request.url.path,
+        "cursor": request.state.cursor,
+        **context,
+    }
     response = _templates.TemplateResponse(request, template, shown, status_code=status)
     forms.keep(request, response)
     notice = context.get("notice")

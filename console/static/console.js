@@ -28,7 +28,9 @@ function soon() {
 
 function follow() {
   const lost = document.querySelector("#connection");
-  const source = new EventSource("/api/events/stream");
+  const source = new EventSource(
+    `/api/events/stream?after=${encodeURIComponent(document.body.dataset.cursor)}`,
+  );
   for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
   source.onerror = () => { lost.hidden = false; };
   source.onopen = () => {

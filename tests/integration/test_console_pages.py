@@ -15,7 +15,8 @@ pytestmark = [
     pytest.mark.broker,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
 ]
-WAIT_MS = 60_000
+WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     one, two, other = f"{space}-one", f"{space}-two", f"{space}-other"
     page, second = await opened(browser, address), await opened(browser, address)
     await page.goto("/")
-    await page.get_by_label("ID").fill(space)
+    await page.get_by_label("ID", exact=True).fill(space)
     await page.get_by_role("button", name="Create space").click()
     await page.get_by_role("link", name=space).click()
     await expect(page.get_by_text("No asset yet")).to_be_visible()
@@ -73,8 +74,8 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     await stack.baton.promote_asset(space, stack.manifest("binary", C=0.5), two)
     await stack.baton.promote_asset(space, stack.manifest("regression"), other)
     await page.reload()
-    await page.get_by_label("Name").fill("tumour check")
-    await page.get_by_label("Asset", exact=True).select_option(one)
+    await page.get_by_label("Name", exact=True).fill("tumour check")
+    await page.locator("select[name=asset_id]").select_option(one)
     await page.get_by_role("button", name="Deploy").click()
     await page.get_by_role("link", name="tumour check", exact=True).first.click()
     await expect(page.locator(".status")).to_have_text("deployed")
@@ -124,7 +125,7 @@ async def test_a_form_from_elsewhere_changes_nothing(browser, address):
     page = await opened(browser, address)
     await page.goto("/spaces")
     await page.locator("input[name=csrf]").evaluate("field => { field.value = 'forged'; }")
-    await page.get_by_label("ID").fill("forged")
+    await page.get_by_label("ID", exact=True).fill("forged")
     await page.get_by_role("button", name="Create space").click()
     await expect(page.get_by_role("alert")).to_contain_text("the page has expired")
     await page.goto("/spaces")
