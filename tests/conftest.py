@@ -23,6 +23,10 @@ def pytest_addoption(parser):
     chaos = parser.getgroup("chaos")
     chaos.addoption("--seed", type=int, help="Repeats a run of the chaos tests; else a fresh one.")
     chaos.addoption("--minutes", type=float, default=1.0, help="How long faults are made.")
+    pages = parser.getgroup("pages")
+    pages.addoption(
+        "--screenshots", action="store_true", help="Keep the pages in docs/screenshots."
+    )
 
 
 def docker_answers() -> bool:

@@ -1,8 +1,10 @@
 """The console's pages in a real browser, on the real broker: the lab, clicked through."""
 
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -16,6 +18,9 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
 ]
 WAIT_MS = 20_000
+# python -m pytest tests/integration/test_console_pages.py --screenshots
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "docs" / "screenshots" if "--screenshots" in sys.argv else None
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -51,7 +56,13 @@ async def opened(browser, address) -> Page:
     return page
 
 
-async def accessible(page: Page) -> None:
+async def accessible(page: Page, name: str) -> None:
+    """No rule of axe is broken; with --screenshots the page is kept at two widths."""
+    if SHOTS is not None:
+        SHOTS.mkdir(exist_ok=True)
+        for width in (1280, 400):
+            await page.set_viewport_size({"width": width, "height": 900})
+            await page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
     found = await Axe().run(page)
     told = [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found.response["violations"]]
     assert told == [], page.url
@@ -66,7 +77,7 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     await page.get_by_role("button", name="Create space").click()
     await page.get_by_role("link", name=space).click()
     await expect(page.get_by_text("No asset yet")).to_be_visible()
-    await accessible(page)
+    await accessible(page, "space-empty")
 
     # Live: what is promoted elsewhere appears by itself.
     await stack.baton.promote_asset(space, stack.manifest("binary"), one)
@@ -79,7 +90,7 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     await page.get_by_role("button", name="Deploy").click()
     await page.get_by_role("link", name="tumour check", exact=True).first.click()
     await expect(page.locator(".status")).to_have_text("deployed")
-    await accessible(page)
+    await accessible(page, "deployment")
 
     await predicted(page, one, 1)
     await second.goto(page.url)
@@ -88,12 +99,12 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     await replace(page, other)
     await expect(page.locator("#notice")).to_contain_text("Refused")
     await expect(page.locator("#revision")).to_have_text("1")
-    await accessible(page)
+    await accessible(page, "refused")
 
     # A dry run changes nothing; the replace ends with its notification, in both browsers.
     await replace(page, two, button="Check only")
     await expect(page.locator("#notice")).to_contain_text("It would be replaced")
-    await accessible(page)
+    await accessible(page, "replace")
     await page.get_by_role("button", name="Replace", exact=True).click()
     await expect(page.locator("#notice")).to_contain_text("Deployed")
     for each in (page, second):
@@ -109,7 +120,7 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     await page.get_by_role("link", name="Audit log").click()
     await expect(page.get_by_role("cell", name="deployment-rolled-back").first).to_be_visible()
     await expect(page.get_by_text("worse at night").first).to_be_visible()
-    await accessible(page)
+    await accessible(page, "audit")
     assert page.faults == second.faults == []
 
 
@@ -118,7 +129,7 @@ async def test_what_is_not_there_is_told_on_a_page(browser, address):
     answer = await page.goto("/deployments/nothing")
     assert answer.status == 404
     await expect(page.get_by_role("alert")).to_contain_text("there is no deployment nothing")
-    await accessible(page)
+    await accessible(page, "not-found")
 
 
 async def test_a_form_from_elsewhere_changes_nothing(browser, address):
