@@ -41,8 +41,10 @@ STRAY = """
 import asyncio, json, pathlib
 from aiokafka import AIOKafkaProducer
 
+address = json.loads(pathlib.Path(".baton/up.json").read_text())
+
 async def main():
-    producer = AIOKafkaProducer(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    producer = AIOKafkaProducer(bootstrap_servers=address["bootstrap_servers"])
     await producer.start()
     headers = [("ce_type", b"surprise")]
     value = b'{"not": "a command"}'
@@ -58,8 +60,10 @@ import asyncio, itertools, json, pathlib
 from client import BatonClient, ScoringClient, ScoringError
 from transport.settings import Settings
 
+address = json.loads(pathlib.Path(".baton/up.json").read_text())
+
 async def main():
-    settings = Settings(**json.loads(pathlib.Path(".baton/up.json").read_text()))
+    settings = Settings(address["bootstrap_servers"])
     async with BatonClient(settings) as baton, ScoringClient(settings) as scoring:
         (found,) = await baton.deployments("fraud")
         for number in itertools.count():
