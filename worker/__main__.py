@@ -22,7 +22,7 @@ from worker.settings import WorkerSettings
 
 BROKER_TIMEOUT_S = 60.0
 # Reading the state makes objects by the million and no cycles: looking for some at each step of the
-# way took a third of a start.
+# way is time lost.
 GC_THRESHOLD = 100_000
 
 
