@@ -82,14 +82,26 @@ class OutcomeTimeout(BatonError, TimeoutError):  # noqa: N818 - as TimeoutError
 
 
 class ScoringError(BatonError):
-    """A request was answered with an error. ``reason`` is its code, ``field`` what is at fault."""
+    """A request was answered with an error. ``reason`` is its code, ``field`` what is at fault.
+
+    ``asset_id`` and ``revision`` are of what served the deployment; None where nothing did.
+    """
 
     code = "scoring_error"
 
-    def __init__(
-        self, request_id: str, reason: str, message: str, field: str | None = None
+    def __init__(  # noqa: PLR0913 - what the answer says
+        self,
+        request_id: str,
+        reason: str,
+        message: str,
+        field: str | None = None,
+        *,
+        asset_id: str | None = None,
+        revision: int | None = None,
     ) -> None:
         super().__init__(f"{reason}: {message}")
+        self.asset_id = asset_id
+        self.revision = revision
         self.request_id = request_id
         self.reason = reason
         self.message = message

@@ -111,7 +111,7 @@ async def _ask(
         if error.reason in _ENDS:
             raise
         if len(rows) == 1:
-            return [_answer(error=error)]
+            return [_answer((), error.asset_id, error.revision, error)]
         half = len(rows) // 2
         parts = await asyncio.gather(
             _ask(client, deployment_id, fields, rows[:half]),

@@ -293,7 +293,14 @@ def _answer(
     if "error" in body:
         fault = body["error"]
         waiting.set_exception(
-            ScoringError(request_id, fault["code"], fault["message"], fault.get("field"))
+            ScoringError(
+                request_id,
+                fault["code"],
+                fault["message"],
+                fault.get("field"),
+                asset_id=body.get("asset_id"),
+                revision=body.get("revision"),
+            )
         )
         return
     place = body["request"]

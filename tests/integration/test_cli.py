@@ -167,6 +167,8 @@ async def test_a_file_is_scored_once_a_row_through_a_kill_and_a_replace(stack, l
     assert scored["id"].tolist() == frame["id"].tolist()
     wrong = scored[scored["row"].isin(BAD)]
     assert set(wrong["error_code"]) == {"schema_mismatch"}
+    assert wrong["asset_id"].notna().all()
+    assert wrong["revision"].notna().all()
     right = scored[~scored["row"].isin(BAD)]
     assert right["error_code"].isna().all()
     # What was scored before the kill was not asked again, and each row says what scored it.
