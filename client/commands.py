@@ -79,7 +79,7 @@ class BatonClient(StateReader):
         super().__init__(settings or Settings.from_env(os.environ))
         self._topics = self._settings.topics
         self._source = source
-        self._actor = actor or _whoami()
+        self._actor = actor or whoami()
         self._timeout_s = timeout_s
         self._retries = retries
         self.revisions = Revisions()
@@ -309,7 +309,8 @@ class BatonClient(StateReader):
         return None
 
 
-def _whoami() -> str:
+def whoami() -> str:
+    """Return user@host: who asks, where nobody else is named."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas import variables
 from schemas.errors import BatonError
 from transport.embedded.guard import die_with_parent
 from transport.settings import Settings
@@ -29,7 +30,7 @@ MODULES = ("worker", "scoring")
 # Comes after those: it asks them.
 CONSOLE = "console"
 # The console's, unless it is told another (BATON_CONSOLE_PORT).
-CONSOLE_PORT = 8470
+CONSOLE_PORT = int(variables.CONSOLE_PORT.default)
 
 Say = Callable[[str], None]
 

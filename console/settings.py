@@ -1,28 +1,19 @@
 """The console's settings, from the environment."""
 
-import getpass
 import ipaddress
 import secrets
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from client.commands import whoami
 from client.supervisor import CONSOLE_PORT
-from schemas.errors import SettingsError
+from schemas import variables
 from transport.settings import Settings
 
 HOST = "127.0.0.1"
 PORT = CONSOLE_PORT
 LAST_PORT = 65535
-
-
-def _whoami() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +30,7 @@ class ConsoleSettings:
     port: int = PORT
     token: str | None = field(default=None, repr=False)
     hosts: tuple[str, ...] = ()
-    actor: str = field(default_factory=_whoami)
+    actor: str = field(default_factory=whoami)
     in_flight: int = 512
     answer_timeout_s: float = 30.0
     upload_bytes: int = 512 * 1024**2
@@ -60,27 +51,22 @@ class ConsoleSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "ConsoleSettings":
         """Read ``BATON_*``. Raises SettingsError, naming the variable."""
-        host = environ.get("BATON_CONSOLE_HOST") or HOST
-        token = environ.get("BATON_CONSOLE_TOKEN") or None
+        # One that is set to nothing is not set: compose passes on what its shell has not.
+        given = {name: text for name, text in environ.items() if text}
+        host = variables.CONSOLE_HOST.text(given)
+        token = variables.CONSOLE_TOKEN.text(given) or None
         made_up = token is None and not is_loopback(host)
-        ready_file = environ.get("BATON_READY_FILE")
-        port = _count(environ, "BATON_CONSOLE_PORT", PORT, least=0)
-        if port > LAST_PORT:
-            raise SettingsError(f"BATON_CONSOLE_PORT is at most {LAST_PORT}, not {port}")
+        names = variables.CONSOLE_HOSTS.text(given).split(",")
         return cls(
             kafka=Settings.from_env(environ),
             host=host,
-            port=port,
+            port=variables.CONSOLE_PORT.whole(given, least=0, most=LAST_PORT),
             token=secrets.token_urlsafe(24) if made_up else token,
-            hosts=tuple(
-                name.strip().lower()
-                for name in environ.get("BATON_CONSOLE_HOSTS", "").split(",")
-                if name.strip()
-            ),
-            in_flight=_count(environ, "BATON_CONSOLE_IN_FLIGHT", 512),
-            answer_timeout_s=_count(environ, "BATON_CONSOLE_TIMEOUT_MS", 30_000) / 1000,
-            upload_bytes=_count(environ, "BATON_CONSOLE_UPLOAD_MB", 512) * 1024**2,
-            ready_file=Path(ready_file) if ready_file else None,
+            hosts=tuple(name.strip().lower() for name in names if name.strip()),
+            in_flight=variables.CONSOLE_IN_FLIGHT.whole(given),
+            answer_timeout_s=variables.CONSOLE_TIMEOUT.whole(given) / 1000,
+            upload_bytes=variables.CONSOLE_UPLOAD.whole(given) * 1024**2,
+            ready_file=variables.READY_FILE.path(given),
             token_made_up=made_up,
         )
 
@@ -93,10 +79,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _count(environ: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
-    text = environ.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise SettingsError(f"{name} must be a whole number from {least}, not {text!r}")
-    return int(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from client.cli.common import Command, Options, out, print_json, table
+from client.cli.common import Command, Options, out, print_document, table
 from client.cli.model import described_output, read_manifest, store
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def compare(options: Options, first: Path, second: Path) -> None:
     one, two = read_manifest(first), read_manifest(second)
     found = compared(one, two, store())
     if options.as_json:
-        print_json(
+        print_document(
             {
                 "metrics": [pair._asdict() for pair in found.metrics],
                 "fields": [pair._asdict() for pair in found.fields],

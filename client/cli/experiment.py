@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from client.cli.common import Command, Group, Options, err, out, print_json, show_rows, table
+from client.cli.common import Command, Group, Options, err, out, print_document, show_rows, table
 from client.cli.model import EXPERIMENTS, read_rows
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _show(options: Options, found: "experiments.Experiment") -> None:
 
     page = EXPERIMENTS / found.name / PAGE
     if options.as_json:
-        print_json(found.model_dump(mode="json") | {"page": str(page)})
+        print_document(found.model_dump(mode="json") | {"page": str(page)})
         return
     out.print(
         f"[bold]{escape(found.name)}[/]: {found.task} of {escape(found.target)}, "

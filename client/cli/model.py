@@ -10,7 +10,7 @@ from rich.table import Table
 
 from artifacts import library
 from artifacts.store import Store
-from client.cli.common import HOME, Command, Group, Options, out, print_json, show_rows, table
+from client.cli.common import HOME, Command, Group, Options, out, print_document, show_rows, table
 from schemas.errors import BatonError
 from schemas.manifest import Manifest
 from transport.settings import DEFAULT_STORE, roots
@@ -170,7 +170,7 @@ def list_(options: Options) -> None:
     """
     found = library.manifests(MODELS)
     if options.as_json:
-        print_json([_document(manifest) for manifest in found])
+        print_document([_document(manifest) for manifest in found])
         return
     rows = [
         {
@@ -196,7 +196,7 @@ def show(options: Options, model: Path) -> None:
     """
     found = read_manifest(model)
     if options.as_json:
-        print_json(_document(found))
+        print_document(_document(found))
         return
     facts = {
         "description": found.description,
@@ -257,7 +257,7 @@ def _saved(options: Options, manifest: Manifest, output: Path | None) -> None:
     goal = output or library.manifest_path(MODELS, manifest.name)
     library.write_manifest(goal, manifest)
     if options.as_json:
-        print_json(_document(manifest) | {"manifest": str(goal)})
+        print_document(_document(manifest) | {"manifest": str(goal)})
         return
     out.print(f"[green]model saved[/] {escape(manifest.name)}")
     out.print(f"  file      {escape(manifest.uri)} ({manifest.size} bytes)", soft_wrap=True)

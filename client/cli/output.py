@@ -44,10 +44,6 @@ def print_document(document: Any) -> None:  # noqa: ANN401 - any JSON value
     sys.stdout.flush()
 
 
-# What other modules of the command call it: JSON unless -o says otherwise.
-print_json = print_document
-
-
 def table(*columns: str) -> Table:
     """Return an empty table with these headings."""
     grid = Table(box=None, header_style="bold", pad_edge=False)

@@ -14,7 +14,7 @@ from types import FrameType
 import click
 from rich.markup import escape
 
-from client.cli.common import ADDRESS, HOME, Command, Options, err, out, print_json
+from client.cli.common import ADDRESS, HOME, Command, Options, err, out, print_document
 from client.supervisor import CONSOLE, CONSOLE_PORT, MODULES, Supervisor, started_by
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
@@ -123,7 +123,7 @@ def _console_port() -> int:
 
 def _ready(options: Options, address: Mapping[str, str], data: Path) -> None:
     if options.as_json:
-        print_json({"ready": True, **address})
+        print_document({"ready": True, **address})
         return
     servers = address["bootstrap_servers"]
     out.print(

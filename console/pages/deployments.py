@@ -6,12 +6,12 @@ from fastapi import Request, Response
 
 from client.audit import AuditEvent
 from console import documents
+from console.api.events import matching
 from console.api.resources import find_deployment
 from console.forms import Sent
 from console.pages import page
 from console.services import Here
 from schemas.manifest import Manifest
-from schemas.records import DeploymentRecord
 
 router = page.router()
 
@@ -33,7 +33,7 @@ async def deployment(request: Request, deployment_id: str, here: Here) -> Respon
             "pending": record.pending,
             "manifest": manifest,
             "rows": _rows(manifest),
-            "timeline": _timeline(here.feed.newest(EVENTS, _about(record))),
+            "timeline": _timeline(here.feed.newest(EVENTS, matching(deployment_id=deployment_id))),
             "servers": here.settings.kafka.bootstrap_servers,
             "notice": await page.notice(request, here),
         },
@@ -44,24 +44,17 @@ async def deployment(request: Request, deployment_id: str, here: Here) -> Respon
 async def rollback(request: Request, deployment_id: str, here: Here, form: Sent) -> Response:
     """Go back to the asset of an earlier revision."""
     record = find_deployment(await here.state.current(), deployment_id)
-    revision = page.text(form, "to_revision")
+    goal = page.text(form, "to_revision")
     data = {
         "space_id": record.space_id,
         "deployment_id": deployment_id,
-        "to_revision": int(revision) if revision and revision.isdigit() else None,
-        "expected_revision": int(page.wanted(form, "expected_revision")),
+        "to_revision": page.whole("to_revision", goal) if goal else None,
+        "expected_revision": page.revision(form),
         "reason": page.text(form, "reason"),
         "comment": page.text(form, "comment"),
     }
     back = f"/deployments/{deployment_id}"
     return await page.send(request, here, "rollback-deployment", data, back, wait_s=0)
-
-
-def _about(record: DeploymentRecord) -> Any:  # noqa: ANN401 - console.feed.Matches
-    def matches(event: AuditEvent) -> bool:
-        return event.data.deployment_id == record.deployment_id
-
-    return matches
 
 
 def _timeline(events: list[AuditEvent]) -> list[dict[str, Any]]:

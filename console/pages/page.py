@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
-from pydantic import ValidationError
 from starlette.datastructures import FormData
 
 from client.errors import CommandRejected, UpdateFailed
@@ -24,6 +23,8 @@ log = logging.getLogger(__name__)
 # Most commands end at once: then the page that follows says so. A verification is shown as it goes.
 QUICK_S = 2.0
 SERVER_ERROR = 500
+# Of a revision.
+DIGITS = 18
 
 _templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
@@ -98,8 +99,6 @@ async def send(  # noqa: PLR0913 - a command and where its page is
         command_id, _ = await here.commands.submit(name, data, wait_s=wait_s, more=trace(request))
     except (CommandRejected, UpdateFailed) as error:
         command_id = error.event.command_id
-    except ValidationError as error:
-        raise Problem(422, "invalid_command", str(error)) from None
     return RedirectResponse(f"{back}?command={command_id}", 303)
 
 
@@ -115,3 +114,16 @@ def wanted(form: FormData, name: str) -> str:
     if found is None:
         raise Problem(422, "invalid_command", f"{name.replace('_', ' ')} must be filled in")
     return found
+
+
+def whole(name: str, given: str) -> int:
+    """Return what the field ``name`` says as a whole number. Raises Problem (422)."""
+    if given.isascii() and given.isdigit() and len(given) <= DIGITS:
+        return int(given)
+    what = name.replace("_", " ")
+    raise Problem(422, "invalid_command", f"{what} is a whole number, not {given[:40]!r}")
+
+
+def revision(form: FormData) -> int:
+    """Return the revision that the page was made of: what is asked for holds for it alone."""
+    return whole("expected_revision", wanted(form, "expected_revision"))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Request, Response
+from starlette.datastructures import FormData
 
 from artifacts.comparison import FieldPair, MetricPair, fields, metrics
 from console import documents
@@ -70,12 +71,12 @@ async def replace(request: Request, deployment_id: str, here: Here, form: Sent) 
     return await page.send(request, here, "replace-asset", data, back, wait_s=0)
 
 
-def _command(record: DeploymentRecord, form: Any) -> dict[str, Any]:  # noqa: ANN401 - starlette's
+def _command(record: DeploymentRecord, form: FormData) -> dict[str, Any]:
     return {
         "space_id": record.space_id,
         "deployment_id": record.deployment_id,
         "asset_id": page.wanted(form, "asset_id"),
-        "expected_revision": int(page.wanted(form, "expected_revision")),
+        "expected_revision": page.revision(form),
         "reason": page.text(form, "reason"),
         "comment": page.text(form, "comment"),
         "compatibility": page.text(form, "compatibility") or "exact",
