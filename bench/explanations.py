@@ -15,7 +15,7 @@ EXPLANATIONS: dict[int, str] = {
     2: (
         "MLServer is measured where it is at its best, with 2,000 requests waiting. It makes a task of "
         "each record it fetches, with no bound: with 10,000 waiting it answered 325 a second, less than a "
-        "hundredth of Baton's rate, and the goal was set by such a run. XX"
+        "hundredth of Baton's rate. XX"
     ),
     3: (
         "The echo takes some 19 µs a request and Baton adds its own 13 µs (row 1): 19 / (19 + 13) is what is "
@@ -44,10 +44,10 @@ EXPLANATIONS: dict[int, str] = {
     10: (
         "The worker's start over an empty state (Faust, its consumer group) is half of it; the rest is "
         "reading 100,000 records in Python at 45 µs each. A deployment is its record without the manifest "
-        "(0.6 KiB), its keys in four tables, and what the allocator keeps of reading."
+        "(shared), its keys in four tables, and what the allocator keeps of reading."
     ),
     11: (
-        "CPU a request depends on how many requests a transaction takes: agents that share the "
+        "Not profiled. A guess: the CPU of a request depends on how many requests a transaction takes: agents that share the "
         "partitions find fewer waiting each, and each fills caches of its own."
     ),
 }
