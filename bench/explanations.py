@@ -43,8 +43,8 @@ EXPLANATIONS: dict[int, str] = {
     ),
     10: (
         "The worker's start over an empty state (Faust, its consumer group) is half of it; the rest is "
-        "reading 100,000 records in Python at 45 µs each. A deployment is its record without the manifest "
-        "(shared), its keys in four tables, and what the allocator keeps of reading."
+        "reading 100,000 records in Python at 45 µs each. A deployment is its record without the manifest, "
+        "its keys in four tables, and what the allocator keeps of reading."
     ),
     11: (
         "Not profiled. A guess: the CPU of a request depends on how many requests a transaction takes: agents that share the "
