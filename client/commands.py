@@ -297,10 +297,12 @@ class BatonClient(StateReader):
         elif event.name in FINAL and not waiting.done():
             waiting.set_result(event)
 
-    async def _outcome(self, partition: int, command_id: str) -> AuditEvent | None:
-        """Look in the log for the outcome of a command that was sent before."""
+    async def _outcome(
+        self, partition: int, command_id: str, *, after: int = -1
+    ) -> AuditEvent | None:
+        """Look in the log, behind the offset ``after``, for how a command sent before ended."""
         where = [TopicPartition(self._topics.events.name, partition)]
-        async with aclosing(read(self._settings.bootstrap_servers, where)) as records:
+        async with aclosing(read(self._settings.bootstrap_servers, where, after=after)) as records:
             async for record in records:
                 event = read_event(record)
                 same = event.attributes.get("causationsource") == self._source

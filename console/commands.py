@@ -5,23 +5,21 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 
-from client.audit import AuditEvent, read_event
+from client.audit import AuditEvent
 from client.commands import BatonClient
 from client.errors import CommandIdReusedError, OutcomeTimeout
 from client.outcome import Outcome, is_of, judged
 from console.feed import Feed
 from console.state import State
 from schemas.commands import PREFIX, SUFFIX
-from schemas.events import FINAL
 from schemas.records import ACCEPTED
 from schemas.topics import partition_for
-from transport.reading import new_consumer, read
+from transport.reading import new_consumer
 from transport.settings import Settings
 from transport.transactions import Write
 
@@ -138,10 +136,4 @@ class Commands(BatonClient):
             await consumer.stop()
         if found is None:
             return None
-        async with aclosing(read(servers, [part], after=found.offset - 1)) as records:
-            async for record in records:
-                event = read_event(record)
-                mine = event.attributes.get("causationsource") == self._source
-                if event.command_id == command_id and mine and event.name in FINAL:
-                    return event
-        return None
+        return await self._outcome(part.partition, command_id, after=found.offset - 1)
