@@ -5,8 +5,10 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 from client import BatonClient, ScoringClient
+from tests.integration.browser import CHROMIUM
 from tests.support import DEADLINE_S, Process, Stack, new_settings
 from transport.settings import Settings
 
@@ -56,6 +58,28 @@ async def stack(own, tmp_path_factory) -> AsyncIterator[Stack]:
             if service.popen.poll() is None:
                 service.popen.kill()
                 service.popen.wait()
+
+
+@pytest.fixture(scope="module")
+async def address(stack, tmp_path_factory) -> AsyncIterator[str]:
+    """The address of a console beside the module's stack."""
+    folder = tmp_path_factory.mktemp("console")
+    process = Process("console", stack.settings, folder, BATON_CONSOLE_PORT="0")
+    try:
+        yield process.ready().ready_file.read_text().rstrip("/")
+        assert process.stop() == 0, process.tail()
+    finally:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        await chromium.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,71 +1,12 @@
 """The console's pages in a real browser, on the real broker: the lab, clicked through."""
 
-import shutil
-import sys
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
-from tests.support import Process
+from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
-]
-WAIT_MS = 20_000
-# python -m pytest tests/integration/test_console_pages.py --screenshots
-ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "docs" / "screenshots" if "--screenshots" in sys.argv else None
-expect.set_options(timeout=WAIT_MS)
-
-
-@pytest.fixture(scope="module")
-async def address(stack, tmp_path_factory) -> AsyncIterator[str]:
-    folder = tmp_path_factory.mktemp("console")
-    process = Process("console", stack.settings, folder, BATON_CONSOLE_PORT="0")
-    try:
-        yield process.ready().ready_file.read_text().rstrip("/")
-        assert process.stop() == 0, process.tail()
-    finally:
-        process.kill()
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        await chromium.close()
-
-
-async def opened(browser, address) -> Page:
-    """A browser of its own, which fails the test where a page's script or style does not work."""
-    context = await browser.new_context(base_url=address)
-    context.set_default_timeout(WAIT_MS)
-    page = await context.new_page()
-    page.faults = []
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and page.faults.append(said.text))
-    return page
-
-
-async def accessible(page: Page, name: str) -> None:
-    """No rule of axe is broken; with --screenshots the page is kept at two widths."""
-    if SHOTS is not None:
-        SHOTS.mkdir(exist_ok=True)
-        for width in (1280, 400):
-            await page.set_viewport_size({"width": width, "height": 900})
-            await page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
-    found = await Axe().run(page)
-    told = [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found.response["violations"]]
-    assert told == [], page.url
+pytestmark = NEEDS_CHROMIUM
 
 
 async def test_the_lab_is_clicked_through(browser, address, stack):
