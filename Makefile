@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 MINUTES ?= 1
 SECONDS ?= 60
+# Most of a test of real processes is waiting for them.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit lint docs fuzz chaos variants bench bench-quick hostile backlog soak lock clean
@@ -24,8 +26,8 @@ setup: $(READY) ## Make the virtual environment
 demo: $(READY) ## Replace a live model under load, on a real Kafka (KEEP=1 leaves it running)
 	@$(BIN)/python -m demo
 
-test: $(READY) ## Run the unit and integration tests
-	@$(BIN)/python -m pytest
+test: $(READY) ## Run the unit and integration tests (JOBS=3 files side by side)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/python -m pytest tests/unit
