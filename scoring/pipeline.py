@@ -44,6 +44,9 @@ class Commits(Protocol):
     async def stop(self) -> None:
         """Disconnect."""
 
+    def prepare(self) -> None:
+        """Begin what ``commit`` ends, while the answers are being made."""
+
     async def commit(
         self,
         writes: Sequence[Write],
@@ -207,6 +210,7 @@ class Pipeline:
         if self._fetching.done():
             fetching, self._fetching = self._fetching, None
             if records := fetching.result():
+                self._producer.prepare()
                 writes += await self._score(records)
         writes += self._take_late()
         while self._too_late():

@@ -65,11 +65,13 @@ Group = tuple[Endpoint, list[Request]]
 class _Sorted:
     """The requests of a batch.
 
-    ``lots`` are by model, a call answers each; ``waiting`` by the deployment and revision awaited.
+    ``lots`` are by model, a call answers each; ``waiting`` by the deployment and revision awaited;
+    ``unresolved`` by the deployment, which serves nothing as far as is known.
     """
 
     lots: dict[str, list[Group]] = field(default_factory=dict)
     waiting: dict[tuple[str, int], list[Request]] = field(default_factory=dict)
+    unresolved: dict[str, list[Request]] = field(default_factory=dict)
 
 
 class Scorer:
@@ -95,27 +97,40 @@ class Scorer:
 
     async def score(self, records: Sequence[Record]) -> Scored:
         """Return what ``records`` (fetched before this is called) give rise to."""
-        # The batch is in hand: what the state table holds from here on is new enough for it.
-        await self._resolver.fence()
+        # The batch is in hand: what the state table holds from here on is new enough for it. The
+        # models are asked meanwhile; what turns out to serve no more is asked again.
+        fence = asyncio.create_task(self._resolver.fence())
         writes: Answers = []
         small = [record for record in records if not _is_bulk(record)]
         batch = self._sorted(small, writes)
         tasks = {
-            asyncio.create_task(self._score_lot(lot)): [r for _, group in lot for r in group]
+            asyncio.create_task(self._score_ahead(lot, fence)): [
+                r for _, group in lot for r in group
+            ]
             for lot in batch.lots.values()
         }
         # Nobody waits for a model that is behind already, nor for a revision that is to come.
         models = dict(zip(tasks, batch.lots, strict=True))
         prompt = [task for task, model in models.items() if not self._behind[model]]
-        for (name, awaited), group in batch.waiting.items():
-            tasks[asyncio.create_task(self._score_awaited(name, awaited, group))] = group
-        if prompt:
-            try:
+        try:
+            await fence
+            for name, group in batch.unresolved.items():
+                task = asyncio.create_task(self._score_resolved(name, group))
+                tasks[task] = group
+                prompt.append(task)
+            for (name, awaited), group in batch.waiting.items():
+                task = asyncio.create_task(self._score_awaited(name, awaited, group))
+                tasks[task] = group
+                if awaited <= self._resolver.revision(name):
+                    prompt.append(task)
+            if prompt:
                 await asyncio.wait(prompt, timeout=PATIENCE_S)
-            except asyncio.CancelledError:
-                for task in tasks:
-                    task.cancel()
-                raise
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+                # One that heard of the fence's failure first has told whoever awaits it.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise
         late: dict[asyncio.Task[Answers], Owed] = {}
         for task, group in tasks.items():
             if task.done():
@@ -143,6 +158,8 @@ class Scorer:
             batch = await asyncio.to_thread(self._sorted, [record], writes)
             for lot in batch.lots.values():
                 writes += await self._score_lot(lot)
+            for name, group in batch.unresolved.items():
+                writes += await self._score_resolved(name, group)
         # A revision to wait for: not in a place that others wait for.
         for (name, awaited), group in batch.waiting.items():
             await self._resolver.reach(name, awaited, self._revision_wait_s)
@@ -168,18 +185,13 @@ class Scorer:
             else:
                 groups[name] = [request]
         for name, group in groups.items():
-            endpoint = self._endpoint(name, group, writes)
-            if endpoint is not None:
+            try:
+                endpoint = self._resolver.resolve(name)
+            except ScoringError:
+                found.unresolved[name] = group
+            else:
                 found.lots.setdefault(endpoint.model.key, []).append((endpoint, group))
         return found
-
-    def _endpoint(self, name: str, group: list[Request], writes: Answers) -> Endpoint | None:
-        """Return what serves a deployment now, or None: then its requests are refused."""
-        try:
-            return self._resolver.resolve(name)
-        except ScoringError as error:
-            writes.extend([self._replies.refuse(request, error) for request in group])
-        return None
 
     def _caught_up(self, model: str, _: "asyncio.Task[Answers]") -> None:
         self._behind[model] -= 1
@@ -211,12 +223,47 @@ class Scorer:
 
     async def _score_resolved(self, name: str, group: list[Request]) -> Answers:
         """Return the answers to requests for one deployment by what serves it now."""
-        writes: Answers = []
-        endpoint = self._endpoint(name, group, writes)
-        return writes if endpoint is None else await self._score_lot([(endpoint, group)])
+        try:
+            endpoint = self._resolver.resolve(name)
+        except ScoringError as error:
+            return [self._replies.refuse(request, error) for request in group]
+        return await self._score_lot([(endpoint, group)])
+
+    async def _score_ahead(self, lot: list[Group], fence: "asyncio.Task[None]") -> Answers:
+        """Return the answers to requests for deployments of one model, asked before the fence.
+
+        They hold where the deployment serves the same behind it; else it is asked again.
+        """
+        writes = await self._answers(lot)
+        await asyncio.shield(fence)
+        if all(self._serves(endpoint) for endpoint, _ in lot):
+            self._count(lot)
+            return writes
+        writes = []
+        for endpoint, group in lot:
+            writes += await self._score_resolved(endpoint.served.deployment_id, group)
+        return writes
+
+    def _serves(self, endpoint: Endpoint) -> bool:
+        """Return whether the deployment of ``endpoint`` serves just that now."""
+        try:
+            return self._resolver.resolve(endpoint.served.deployment_id) == endpoint
+        except ScoringError:
+            return False
 
     async def _score_lot(self, lot: list[Group]) -> Answers:
         """Return the answers to requests for deployments of one model."""
+        writes = await self._answers(lot)
+        self._count(lot)
+        return writes
+
+    def _count(self, lot: list[Group]) -> None:
+        for endpoint, group in lot:
+            served = endpoint.served
+            self._deployments.answered(served.deployment_id, served.revision, len(group))
+
+    async def _answers(self, lot: list[Group]) -> Answers:
+        """Return what the model of ``lot`` answers; nothing is counted yet."""
         writes: Answers = []
         try:
             due = list(self._due(lot, writes))
@@ -234,9 +281,6 @@ class Scorer:
                 ScoringCode.MODEL_ERROR, f"the agent failed on this batch: {type(error).__name__}"
             )
             return [self._replies.refuse(request, told) for _, group in lot for request in group]
-        for endpoint, group in lot:
-            served = endpoint.served
-            self._deployments.answered(served.deployment_id, served.revision, len(group))
         return writes
 
     def _due(self, lot: list[Group], writes: Answers) -> Iterator[tuple[Request, Endpoint]]:

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, ProducerFenced
+from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 # Below the broker's limit for a record batch (message.max.bytes, 1 MiB by default).
 BATCH_BYTES = 900_000
 # Between two transactions the broker answers CONCURRENT_TRANSACTIONS for a moment: the default
-# back-off of 100 ms would be most of the latency.
+# back-off of 100 ms would be most of the latency, and so would aiokafka's 20 ms for just this.
 RETRY_BACKOFF_MS = 5
+sender.BACKOFF_OVERRIDE = 0.003
+# Without transactions: what a crash makes answered twice at most, against a round trip each batch.
+OFFSETS_EVERY_S = 0.1
+# A transaction that was begun ahead and is not needed is given back, long before its time is over.
+HOLD_S = 2.0
 # The broker ends a dead process's transaction after this long, and scoring waits for it meanwhile.
 TRANSACTION_TIMEOUT_MS = 10_000
 
@@ -64,6 +70,15 @@ class FencedProducer:
         )
         # Past it the broker may have ended the transaction: the outcome is unknown, the log knows.
         self._deadline_s = timeout_ms / 1000
+        self._manager = self._producer._txn_manager  # noqa: SLF001 - it has no other name
+        # What the last transaction wrote to, and the group that it committed offsets of.
+        self._partitions: set[TopicPartition] = set()
+        self._group: str | None = None
+        # A transaction that was begun ahead: when it is given back, and that it is being.
+        self._held: asyncio.TimerHandle | None = None
+        self._giving_back: asyncio.Task[None] | None = None
+        self._group_to_add = self._manager.consumer_group_to_add
+        self._manager.consumer_group_to_add = self._group_ahead
 
     async def start(self) -> None:
         """Fence earlier producers of this id and end their open transaction (InitProducerId)."""
@@ -71,7 +86,56 @@ class FencedProducer:
 
     async def stop(self) -> None:
         """Close the connections. Never call it while ``commit`` runs: that would wait for ever."""
+        self._give_back()
+        if self._giving_back is not None:
+            await asyncio.wait([self._giving_back], timeout=self._deadline_s)
         await self._producer.stop()
+
+    def prepare(self) -> None:
+        """Begin the next transaction while what it takes is still being made.
+
+        It is taken to write where the last one did, so ``commit`` finds the partitions and the
+        group added: of five round trips one after the other two are left to wait for.
+        """
+        if self._partitions and self._held is None and self._giving_back is None:
+            self._manager.begin_transaction()
+            for partition in self._partitions:
+                self._manager.maybe_add_partition_to_txn(partition)
+            self._held = asyncio.get_running_loop().call_later(HOLD_S, self._give_back)
+
+    def _group_ahead(self) -> str | None:
+        """Return the group to add now: as aiokafka does, but before there are offsets."""
+        found: str | None = self._group_to_add()
+        manager = self._manager
+        if found is None and manager.is_in_transaction() and manager._txn_consumer_group is None:  # noqa: SLF001
+            return self._group
+        return found
+
+    def _give_back(self) -> None:
+        """End the transaction that was begun ahead, before it passes for a dead one's."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            self._giving_back = asyncio.create_task(self._producer.abort_transaction())
+            # Whoever needs the next transaction hears of it.
+            self._giving_back.add_done_callback(lambda end: end.cancelled() or end.exception())
+
+    async def _begin(self) -> None:
+        """Begin a transaction, or take the one that was begun ahead."""
+        if self._giving_back is not None:
+            await self._giving_back
+            self._giving_back = None
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+        else:
+            await self._producer.begin_transaction()
+
+    def _cause(self, error: Exception) -> BaseException:
+        """Return why the transaction failed, where ``error`` may only say that there is none."""
+        end = self._manager.wait_for_transaction_end()
+        failed = end is not None and end.done() and not end.cancelled()
+        return (end.exception() if failed else None) or error
 
     async def commit(
         self,
@@ -104,18 +168,21 @@ class FencedProducer:
         group: str | None,
     ) -> None:
         async with asyncio.timeout(self._deadline_s):
-            await self._producer.begin_transaction()
+            await self._begin()
             try:
                 delivered = await append(self._producer, writes)
                 if offsets:
                     await self._producer.send_offsets_to_transaction(dict(offsets), group)
                 await asyncio.gather(*delivered)
                 await self._producer.commit_transaction()
-            except ProducerFenced:
-                raise
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - raised again, or what caused it
+                cause = self._cause(error)
+                if isinstance(cause, ProducerFenced):
+                    raise cause from None
                 await self._producer.abort_transaction()
-                raise
+                raise cause from None
+        self._partitions = {TopicPartition(write.topic, write.partition) for write in writes}
+        self._group = group if offsets else None
 
 
 async def append(
@@ -155,7 +222,7 @@ def _add(batch: BatchBuilder, write: Write) -> bool:
 
 
 class PlainProducer:
-    """The same face without transactions: records first, then the offsets, each awaited.
+    """The same face without transactions: records first, each awaited, then now and then offsets.
 
     What dies in between is done again, so an answer may come twice, and none is lost.
     """
@@ -168,14 +235,24 @@ class PlainProducer:
             retry_backoff_ms=RETRY_BACKOFF_MS,
         )
         self._consumer = consumer
+        # Offsets that are not committed yet, and the task that does it.
+        self._due: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._committing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect."""
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Close the connections."""
+        """Commit the last offsets, and close the connections."""
+        if self._committing is not None:
+            # Where the partition has gone to another member, that one does the rest again.
+            await asyncio.wait([self._committing])
+            self._committing.exception()
         await self._producer.stop()
+
+    def prepare(self) -> None:
+        """Do nothing: there is no transaction."""
 
     async def commit(
         self,
@@ -183,14 +260,24 @@ class PlainProducer:
         offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None,
         group: str | None = None,
     ) -> None:
-        """Append all ``writes``, then commit ``offsets`` of the consumer's own group.
+        """Append all ``writes``; ``offsets`` of the consumer's own group follow soon.
 
         Raises ProducerFenced where the partition has gone to another member of the group.
         """
         del group
         await asyncio.gather(*await append(self._producer, writes))
-        if offsets:
+        self._due.update(offsets or {})
+        if self._committing is not None and self._committing.done():
+            self._committing.result()
+            self._committing = None
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_offsets())
+
+    async def _commit_offsets(self) -> None:
+        while self._due:
+            due, self._due = self._due, {}
             try:
-                await self._consumer.commit(dict(offsets))
+                await self._consumer.commit(due)
             except (CommitFailedError, IllegalStateError) as error:
                 raise ProducerFenced(f"the partition was taken over: {error}") from error
+            await asyncio.sleep(OFFSETS_EVERY_S)

@@ -4,10 +4,13 @@ import asyncio
 import time
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import LARGE_BYTES
 from tests.support import eventually, new_settings, read_all
+from transport import transactions
 from transport.admin import ensure_topics
 from transport.transactions import BATCH_BYTES, FencedProducer, Write, size
 
@@ -102,6 +105,92 @@ async def test_a_fenced_producer_says_so_and_stops(settings, producer):
     await successor.commit([event(settings, b"second")])
     await successor.stop()
     assert await values(settings, b"second") == [b"first", b"second"]
+
+
+async def committed(settings, partition):
+    """The offset that the application's group has committed, and its metadata."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        group_id=settings.app,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        found = await consumer._coordinator.fetch_committed_offsets([partition])
+    finally:
+        await consumer.stop()
+    return found[partition]
+
+
+async def test_a_transaction_begun_ahead_is_the_next_one(settings, producer):
+    partition = TopicPartition(settings.topics.requests.name, 0)
+    producer.prepare()  # nothing is known yet of where it will write
+    for number in range(5):
+        value = str(number).encode()
+        where = {partition: OffsetAndMetadata(number, f"after {number}")}
+        await producer.commit([event(settings, value)], where, settings.app)
+        producer.prepare()
+        producer.prepare()
+        # The group is added before there are offsets, if it is given the time.
+        async with asyncio.timeout(5):
+            while number % 2 and producer._manager._txn_consumer_group is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert await values(settings, b"4") == [b"0", b"1", b"2", b"3", b"4"]
+    assert await committed(settings, partition) == OffsetAndMetadata(4, "after 4")
+    # Elsewhere than the last time.
+    other = Write(settings.topics.dead_letters.name, 0, b"k", b"other")
+    await producer.commit([other])
+    assert [r.value for r in await read_all(settings, settings.topics.dead_letters)] == [b"other"]
+
+
+async def test_a_transaction_begun_ahead_for_nothing_is_given_back(settings, producer, monkeypatch):
+    monkeypatch.setattr(transactions, "HOLD_S", 0.05)
+    await producer.commit([event(settings, b"first")])
+    begun = time.monotonic()
+    for _ in range(3):
+        producer.prepare()
+        await asyncio.sleep(0.1)
+        assert producer._held is None
+        # It is over: a producer of its own name need not end it.
+        await producer.commit([event(settings, b"next")])
+    assert len(await values(settings, b"next")) == 4
+    # Left open at the end, it is ended then, too.
+    producer.prepare()
+    await producer.stop()
+    assert time.monotonic() - begun < 5
+
+
+async def test_a_producer_that_is_fenced_ahead_of_its_commit_says_so(settings, producer):
+    await producer.commit([event(settings, b"first")])
+    successor = FencedProducer(settings.bootstrap_servers, settings.app)
+    await successor.start()
+    producer.prepare()
+    async with asyncio.timeout(5):
+        while not producer._manager.is_fatal_error():  # noqa: ASYNC110 - aiokafka's own
+            await asyncio.sleep(0.001)
+    with pytest.raises(ProducerFenced):
+        await producer.commit([event(settings, b"late")])
+    async with asyncio.timeout(5):
+        await producer.stop()
+    await successor.commit([event(settings, b"second")])
+    await successor.stop()
+    assert await values(settings, b"second") == [b"first", b"second"]
+
+
+async def test_a_transaction_begun_ahead_by_a_dead_producer_holds_up_nobody(settings, producer):
+    await producer.commit([event(settings, b"first")])
+    producer.prepare()
+    async with asyncio.timeout(5):
+        while not producer._manager.txn_partitions:  # noqa: ASYNC110 - aiokafka's own
+            await asyncio.sleep(0.001)
+    # It says nothing more, as if killed. Its partitions are in a transaction, and take records.
+    begun = time.monotonic()
+    successor = FencedProducer(settings.bootstrap_servers, settings.app)
+    await successor.start()
+    await successor.commit([event(settings, b"second")])
+    await successor.stop()
+    assert await values(settings, b"second") == [b"first", b"second"]
+    assert time.monotonic() - begun < 5
 
 
 def test_a_size_is_no_less_than_what_is_written():

@@ -5,12 +5,14 @@ import time
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaError
 
 from schemas.scoring import ScoringCode
 from schemas.topics import Topics
 from scoring.cache import ModelRef
 from scoring.codecs.tables import Prediction, Served
 from scoring.errors import ScoringError
+from scoring.metrics import ScoringMetrics
 from scoring.resolver import Endpoint
 from scoring.scorer import PATIENCE_S, Scorer
 
@@ -30,9 +32,11 @@ class Deployments:
 
     def __init__(self):
         self.at = 1
+        self.known = asyncio.Event()
+        self.known.set()
 
     async def fence(self):
-        pass
+        await self.known.wait()
 
     def revision(self, _):
         return self.at
@@ -43,7 +47,7 @@ class Deployments:
                 await asyncio.sleep(0.001)
 
     def resolve(self, deployment_id):
-        if deployment_id == "none":
+        if deployment_id == "none" or (deployment_id == "new" and self.at == 1):
             raise ScoringError(ScoringCode.DEPLOYMENT_NOT_FOUND, "none")
         return Endpoint(Served(deployment_id, "a", self.at), ModelRef(None, deployment_id))
 
@@ -53,9 +57,11 @@ class Models:
 
     def __init__(self):
         self.go = asyncio.Event()
+        self.asked = []
 
     async def predict(self, ref, requests):
         name = ref.key
+        self.asked.append(name)
         if name == "slow":
             await self.go.wait()
         if name == "broken":
@@ -74,8 +80,13 @@ def models():
 
 
 @pytest.fixture
-def scorer(deployments, models):
-    return Scorer(Topics(), deployments, models, revision_wait_s=5.0)
+def metrics():
+    return ScoringMetrics()
+
+
+@pytest.fixture
+def scorer(deployments, models, metrics):
+    return Scorer(Topics(), deployments, models, revision_wait_s=5.0, metrics=metrics)
 
 
 def offsets(writes):
@@ -113,6 +124,56 @@ async def test_a_revision_that_is_to_come_is_waited_for_aside(scorer, deployment
     assert orjson.loads(answer.value)["revision"] == 2
     # Its deployment is not behind for that.
     assert (await scorer.score([Record(3, "quick")])).late == {}
+
+
+async def test_models_are_asked_while_the_fence_is_under_way(scorer, deployments, models):
+    deployments.known.clear()
+    scoring = asyncio.create_task(scorer.score([Record(0, "quick"), Record(1, "new")]))
+    while not models.asked:  # noqa: ASYNC110 - what it waits for has no event
+        await asyncio.sleep(0)
+    # Longer than anybody is waited for: a fence that takes its time makes nothing late.
+    await asyncio.sleep(PATIENCE_S * 1.5)
+    assert not scoring.done()
+    deployments.known.set()
+    scored = await scoring
+    assert scored.late == {}
+    assert offsets(scored.writes) == [0, 1]
+    assert models.asked == ["quick"]
+
+
+async def test_what_was_replaced_before_the_fence_is_asked_again(
+    scorer, deployments, models, metrics
+):
+    deployments.known.clear()
+    batch = [Record(0, "quick"), Record(1, "new"), Record(2, "quick", min_revision="2")]
+    scoring = asyncio.create_task(scorer.score(batch))
+    while not models.asked:  # noqa: ASYNC110 - what it waits for has no event
+        await asyncio.sleep(0)
+    deployments.at = 2
+    deployments.known.set()
+    scored = await scoring
+    assert scored.late == {}
+    assert offsets(scored.writes) == [0, 1, 2]
+    assert {orjson.loads(write.value)["revision"] for write in scored.writes} == {2}
+    # Once before the fence, for nothing; behind it, what serves then.
+    assert sorted(models.asked) == ["new", "quick", "quick", "quick"]
+    counted = metrics.registry.get_sample_value(
+        "baton_deployment_answers_total", {"deployment_id": "quick"}
+    )
+    assert counted == 2
+
+
+async def test_a_fence_that_fails_leaves_nothing_running(scorer, deployments):
+    async def fence():
+        await asyncio.sleep(0)
+        raise KafkaError("gone")
+
+    deployments.fence = fence
+    with pytest.raises(KafkaError):
+        await scorer.score([Record(0, "quick"), Record(1, "slow")])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_large_request_is_answered_aside(scorer, deployments):
