@@ -29,6 +29,16 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):  # noqa: ARG001 - pytest names them
+    """Let what was logged be told by the process that ran the test: hostile text is no UTF-8."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
 def docker_answers() -> bool:
     docker = shutil.which("docker")
     if docker is None:
