@@ -15,7 +15,7 @@ EXPLANATIONS: dict[int, str] = {
     2: (
         "MLServer is measured where it is at its best, with 2,000 requests waiting. It makes a task of "
         "each record it fetches, with no bound: with 10,000 waiting it answered 325 a second, less than a "
-        "hundredth of Baton's rate. XX"
+        "hundredth of Baton's rate."
     ),
     3: (
         "The echo takes some 19 µs a request and Baton adds its own 13 µs (row 1): 19 / (19 + 13) is what is "
