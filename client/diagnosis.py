@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from importlib.metadata import version
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -18,6 +18,7 @@ from schemas.errors import BatonError, TopicError
 from schemas.records import CursorRecord
 from transport.admin import check_config, wait_for_broker
 from transport.broker_version import broker_version
+from transport.consumer import Consumer
 from transport.reading import partitions_of, read
 from transport.settings import Settings
 from transport.state_view import StateView
@@ -165,7 +166,7 @@ async def _probe(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
 async def _lags(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     topics = settings.topics
     group = f"{settings.app}-scoring"
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -260,7 +261,7 @@ def _minor(text: str) -> list[str]:
 async def _dead_letters(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     del admin
     where = partitions_of(settings.topics.dead_letters)
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
         enable_auto_commit=False,

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from artifacts.hosts import Hosts
@@ -20,6 +20,7 @@ from scoring.resolver import Resolver
 from scoring.scorer import Scorer
 from scoring.settings import EXACTLY_ONCE, ScoringSettings
 from telemetry.tracing import Tracing
+from transport.consumer import Consumer
 from transport.transactions import FencedProducer, PlainProducer
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         # A model that takes all of its time to load and then to answer is no reason to end.
         self._stalled_s = STALLED_S + limits.load_s + limits.predict_s
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = Consumer(
             bootstrap_servers=kafka.bootstrap_servers,
             group_id=settings.group,
             isolation_level="read_committed",
@@ -94,7 +95,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             retry_backoff_ms=20,
         )
         # Asks for end offsets; on the other they would wait behind its long poll.
-        self._probe = AIOKafkaConsumer(
+        self._probe = Consumer(
             bootstrap_servers=kafka.bootstrap_servers,
             isolation_level="read_committed",
             enable_auto_commit=False,

@@ -3,16 +3,17 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.topics import Topic
+from transport.consumer import Consumer
 
 POLL_MS = 500
 
 
-def new_consumer(bootstrap_servers: str) -> AIOKafkaConsumer:
+def new_consumer(bootstrap_servers: str) -> Consumer:
     """Return a group-less read_committed consumer."""
-    return AIOKafkaConsumer(
+    return Consumer(
         bootstrap_servers=bootstrap_servers,
         isolation_level="read_committed",
         enable_auto_commit=False,

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.errors import TopicError
 from schemas.manifests import Manifests, Pieces
 from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
 from schemas.topics import Topic
+from transport.consumer import Consumer
 from transport.watch import RECOVER
 
 # How often a waiter looks at the positions. Transaction markers move them without giving records,
@@ -51,7 +52,7 @@ class StateView:
         # The consumer starts again at 0 by itself where the table has become shorter.
         self._read = dict.fromkeys(self._assignment, 0)
         self._follower: asyncio.Task[None] | None = None
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = Consumer(
             bootstrap_servers=bootstrap_servers,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
@@ -62,9 +63,7 @@ class StateView:
         )
         # end_offsets of a consumer that also fetches waits behind its long poll (measured: 500 ms).
         # Left at read_uncommitted: it must see the high watermark, not the last stable offset.
-        self._fence = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers, enable_auto_commit=False
-        )
+        self._fence = Consumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
 
     async def start(self) -> None:
         """Read the table to its present end, then follow it."""

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
 from transport.admin import check_configs, check_partitions
+from transport.consumer import Consumer
 from transport.reading import partitions_of
 from transport.topic_ids import describe
 
@@ -74,7 +74,7 @@ async def check_committed(bootstrap_servers: str, topic: Topic, group: str) -> N
     a topic that is deleted, but not those that a member commits just after it.
     """
     where = partitions_of(topic)
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False
     )
     await consumer.start()

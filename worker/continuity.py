@@ -2,11 +2,12 @@
 
 from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.errors import TopicError
 from schemas.records import CursorRecord
 from schemas.topics import Topics
+from transport.consumer import Consumer
 from transport.reading import read
 from transport.watch import RECOVER
 
@@ -22,7 +23,7 @@ async def check_continuity(
     commands = TopicPartition(topics.commands.name, partition)
     events = TopicPartition(topics.events.name, partition)
     # Uncommitted: a transaction's markers may reach the state before the events.
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    consumer = Consumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     await consumer.start()
     try:
         ends = await consumer.end_offsets([commands, events])

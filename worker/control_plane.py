@@ -5,8 +5,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from transport.consumer import Consumer
 from worker.inbox import CommandMessage
 from worker.owner import Duties, PartitionOwner
 
@@ -95,7 +96,7 @@ class ControlPlane:
         """
         settings = self._duties.settings
         where = TopicPartition(settings.topics.commands.name, owner.partition)
-        consumer = AIOKafkaConsumer(
+        consumer = Consumer(
             bootstrap_servers=settings.bootstrap_servers,
             isolation_level="read_committed",
             enable_auto_commit=False,

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import BatonError
+from transport.consumer import Consumer
 from transport.reading import read
 from transport.settings import Settings
 from worker.metrics import WorkerMetrics
@@ -43,7 +44,7 @@ async def watch_progress(
     A broker that is away is no failure: then waiting is right.
     """
     metrics = metrics or WorkerMetrics()
-    consumer = AIOKafkaConsumer(
+    consumer = Consumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -76,7 +77,7 @@ async def watch_progress(
 
 async def _show(
     settings: Settings,
-    consumer: AIOKafkaConsumer,
+    consumer: Consumer,
     standing: Sequence[PartitionOwner],
     metrics: WorkerMetrics,
 ) -> None:
@@ -100,7 +101,7 @@ def _unmoved(
 
 
 async def _waits(
-    settings: Settings, consumer: AIOKafkaConsumer, where: TopicPartition, offset: int
+    settings: Settings, consumer: Consumer, where: TopicPartition, offset: int
 ) -> bool:
     """Return whether a command lies behind ``offset``; a transaction's marker is none."""
     end = (await consumer.end_offsets([where]))[where]
