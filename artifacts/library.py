@@ -10,6 +10,12 @@ from schemas.errors import BatonError
 from schemas.manifest import Manifest
 
 
+class NameTakenError(BatonError):
+    """A model of that name was saved before."""
+
+    code = "name_taken"
+
+
 def manifest_path(folder: Path, name: str) -> Path:
     """Return where the manifest of the model ``name`` lies in ``folder``."""
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"
@@ -24,17 +30,36 @@ def read_manifest(model: Path, folder: Path) -> Manifest:
         raise BatonError(
             f"there is no model {model}: save it by `baton model save`, or give its manifest file"
         ) from None
-    except (ValidationError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the document"
+        raise BatonError(f"{path} is no manifest: {where}: {fault['msg']}") from None
+    except UnicodeDecodeError as error:
         raise BatonError(f"{path} is no manifest: {error}") from None
+    except OSError as error:
+        raise BatonError(f"cannot read the manifest {path}: {error}") from error
 
 
-def write_manifest(goal: Path, manifest: Manifest) -> None:
-    """Write so that ``goal`` is whole, or what it was: a full disk takes no manifest away."""
+def write_manifest(goal: Path, manifest: Manifest, *, new: bool = False) -> None:
+    """Write so that ``goal`` is whole, or what it was: a full disk takes no manifest away.
+
+    A ``new`` one replaces none: raises NameTakenError where ``goal`` is there, whoever made it.
+    """
     goal.parent.mkdir(parents=True, exist_ok=True)
     scratch = goal.with_name(f".{goal.name}.{os.getpid()}")
     try:
         scratch.write_text(manifest.model_dump_json(indent=2, exclude_none=True) + "\n")
-        scratch.replace(goal)
+        if new:
+            # Unlike a rename it fails where the name is taken, in one step.
+            goal.hardlink_to(scratch)
+            scratch.unlink()
+        else:
+            scratch.replace(goal)
+    except FileExistsError:
+        scratch.unlink(missing_ok=True)
+        raise NameTakenError(
+            f"there is a model {manifest.name} already: give another name"
+        ) from None
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise BatonError(f"cannot write the manifest {goal}: {error}") from error
@@ -42,4 +67,9 @@ def write_manifest(goal: Path, manifest: Manifest) -> None:
 
 def manifests(folder: Path) -> list[Manifest]:
     """Return the manifests in ``folder``, by name."""
-    return [read_manifest(path, folder) for path in sorted(folder.glob("[!.]*.json"))]
+    return [read_manifest(path, folder) for path in manifest_files(folder)]
+
+
+def manifest_files(folder: Path) -> list[Path]:
+    """Return the files of the manifests in ``folder``, by name."""
+    return sorted(folder.glob("[!.]*.json"))

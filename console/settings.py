@@ -23,6 +23,7 @@ class ConsoleSettings:
     ``token`` is asked of every caller where it is set, and made up where the console is bound to
     an address that other machines reach. ``hosts`` are the names it answers to beside its address.
     ``in_flight`` bounds the requests that wait for an answer; ``answer_timeout_s`` how long.
+    ``home`` holds the experiments and models of the ``baton`` command.
     """
 
     kafka: Settings
@@ -34,6 +35,7 @@ class ConsoleSettings:
     in_flight: int = 512
     answer_timeout_s: float = 30.0
     upload_bytes: int = 512 * 1024**2
+    home: Path = Path(variables.CONSOLE_HOME.default)
     ready_file: Path | None = None
     token_made_up: bool = False
 
@@ -66,6 +68,7 @@ class ConsoleSettings:
             in_flight=variables.CONSOLE_IN_FLIGHT.whole(given),
             answer_timeout_s=variables.CONSOLE_TIMEOUT.whole(given) / 1000,
             upload_bytes=variables.CONSOLE_UPLOAD.whole(given) * 1024**2,
+            home=Path(variables.CONSOLE_HOME.text(given)),
             ready_file=variables.READY_FILE.path(given),
             token_made_up=made_up,
         )

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from experiments.data import Task
 from schemas.errors import BatonError
 from schemas.ids import Id
-from schemas.manifest import ClassLabel, InputSchema, Sample
+from schemas.manifest import ClassLabel, Finite, InputSchema, Sample
 
 DOCUMENT = "experiment.json"
 PAGE = "leaderboard.html"
@@ -34,9 +34,9 @@ class _Part(BaseModel):
 class Spread(_Part):
     """A quantity that was measured in each fold: its mean, its standard deviation, and each."""
 
-    mean: float
-    std: float
-    folds: tuple[float, ...]
+    mean: Finite
+    std: Finite
+    folds: tuple[Finite, ...]
 
     @classmethod
     def of(cls, folds: Iterable[float]) -> "Spread":
@@ -55,8 +55,8 @@ class Errors(_Part):
     """
 
     confusion: tuple[tuple[int, ...], ...] | None = None
-    roc: tuple[float, ...] | None = None
-    pairs: tuple[tuple[float, float], ...] | None = None
+    roc: Annotated[tuple[Finite, ...], Field(min_length=2)] | None = None
+    pairs: tuple[tuple[Finite, Finite], ...] | None = None
 
 
 class Pipeline(_Part):
@@ -106,6 +106,21 @@ class Experiment(_Part):
     versions: dict[str, str]
     pipelines: tuple[Pipeline, ...]
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Experiment":
+        if len({found.number for found in self.pipelines}) < len(self.pipelines):
+            raise ValueError("the numbers of pipelines repeat")
+        trained = [found for found in self.pipelines if found.error is None]
+        if not trained:
+            raise ValueError("no pipeline was trained")
+        for found in trained:
+            told = (found.rank, found.fit_s, found.predict_s, found.file, found.sha256)
+            if None in told or found.metrics.keys() != trained[0].metrics.keys():
+                raise ValueError(f"pipeline {found.number} says neither an error nor all of itself")
+            if self.ranked_by not in found.metrics:
+                raise ValueError(f"pipeline {found.number} has no {self.ranked_by}, which ranks")
+        return self
+
     def leaderboard(self) -> tuple[Pipeline, ...]:
         """Return the pipelines, best first; those that could not be trained come last."""
         last = len(self.pipelines) + 1
@@ -122,6 +137,14 @@ class Experiment(_Part):
             f"experiment {self.name} has the pipelines 1 to {len(self.pipelines)}, not {number}"
         )
 
+    def model_name(self, number: int) -> str:
+        """Return what a model made of the pipeline ``number`` is called by default."""
+        return f"{self.name}-{number}"
+
+    def origin(self, pipeline: Pipeline) -> str:
+        """Return how a model made of ``pipeline`` is described by default."""
+        return f"{pipeline.algorithm}, pipeline {pipeline.number} of experiment {self.name}"
+
 
 def load(root: Path, name: str) -> Experiment:
     """Return the experiment ``name`` in the folder ``root``. Raises ExperimentError."""
@@ -129,17 +152,22 @@ def load(root: Path, name: str) -> Experiment:
     try:
         return Experiment.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        names = ", ".join(_names(root)) or "none yet"
-        raise ExperimentError(f"there is no experiment {name!r} in {root}, but: {names}") from None
-    except (OSError, ValidationError) as error:
+        known = ", ".join(names(root)) or "none yet"
+        raise ExperimentError(f"there is no experiment {name!r} in {root}, but: {known}") from None
+    except OSError as error:
         raise ExperimentError(f"cannot read the experiment {path}: {error}") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the document"
+        raise ExperimentError(f"{path} is no experiment: {where}: {fault['msg']}") from None
 
 
 def experiments(root: Path) -> list[Experiment]:
     """Return the experiments in the folder ``root``, the newest first."""
-    found = [load(root, name) for name in _names(root)]
+    found = [load(root, name) for name in names(root)]
     return sorted(found, key=lambda experiment: experiment.created_at, reverse=True)
 
 
-def _names(root: Path) -> list[str]:
+def names(root: Path) -> list[str]:
+    """Return what the experiments in the folder ``root`` are called."""
     return sorted(path.parent.name for path in root.glob(f"[!.]*/{DOCUMENT}"))

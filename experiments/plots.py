@@ -12,6 +12,8 @@ ROW = 26.0
 SIDE = 320.0
 MARGIN = 44.0
 TICKS = 6
+# Of a bar in a table.
+BAR = 100.0
 
 
 class Tick(NamedTuple):
@@ -83,6 +85,14 @@ class ScatterPlot(NamedTuple):
     diagonal: tuple[Point, Point] | None = None
 
 
+class Bar(NamedTuple):
+    """A metric in a table, from 0 to its column's largest: the mean, one deviation either way."""
+
+    mean: float
+    left: float
+    right: float
+
+
 class Cell(NamedTuple):
     """A cell of a confusion matrix; ``share`` of its row, from 0 to 1."""
 
@@ -122,6 +132,20 @@ def _metric_plot(name: str, board: Sequence[Pipeline]) -> MetricPlot:
         for index, (pipeline, s) in enumerate(zip(board, spreads, strict=True))
     ]
     return MetricPlot(name, ROW * (len(board) + 2), scale.ticks(), lines)
+
+
+def bars(experiment: Experiment, metric: str) -> dict[int, Bar]:
+    """Return a bar of ``metric`` for each trained pipeline, by its number; below 0 is none."""
+    spreads = {found.number: found.metrics[metric] for found in _trained(experiment)}
+    scale = BAR / (max(0.0, *(s.mean + s.std for s in spreads.values())) or 1.0)
+
+    def at(value: float) -> float:
+        return round(min(max(value * scale, 0.0), BAR), 1)
+
+    return {
+        number: Bar(at(s.mean), at(s.mean - s.std), at(s.mean + s.std))
+        for number, s in spreads.items()
+    }
 
 
 def speed_plot(experiment: Experiment) -> ScatterPlot:

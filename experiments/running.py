@@ -142,15 +142,14 @@ def save_pipeline(
             f"experiment {experiment.name} was run by scikit-learn "
             f"{experiment.versions['scikit-learn']}, here is {sklearn.__version__}: run it again"
         )
-    source = f"{found.algorithm}, pipeline {number} of experiment {experiment.name}"
-    more["description"] = more.get("description") or source
+    more["description"] = more.get("description") or experiment.origin(found)
     more["metrics"] = {key: round(spread.mean, DIGITS) for key, spread in found.metrics.items()}
     return save_with_schema(
         joblib.load(path),
         experiment.input_schema,
         experiment.sample,
         store=store,
-        name=name or f"{experiment.name}-{number}",
+        name=name or experiment.model_name(number),
         **more,
     )
 

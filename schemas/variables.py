@@ -199,6 +199,13 @@ CONSOLE_TIMEOUT = Variable(
 CONSOLE_UPLOAD = Variable(
     "BATON_CONSOLE_UPLOAD_MB", CONSOLE, "512", "a model file that is uploaded, in MiB at most"
 )
+CONSOLE_HOME = Variable(
+    "BATON_CONSOLE_HOME",
+    CONSOLE,
+    ".baton",
+    "the folder whose experiments and saved models it shows: that of `baton experiment` and "
+    "`baton model`",
+)
 CACHE = Variable(
     "BATON_CACHE", LAPTOP, "", "where its files are kept; not set: `baton` in the user's cache"
 )

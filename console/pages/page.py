@@ -16,6 +16,7 @@ from console import documents, forms
 from console.preferences import remember, trace
 from console.problems import Problem, as_problem
 from console.services import Services
+from experiments import plots
 from schemas.events import EventName
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,12 @@ SERVER_ERROR = 500
 # Of a revision.
 DIGITS = 18
 
-_templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+# An experiment's plots are drawn as on the page that it comes with.
+_templates = Jinja2Templates([_TEMPLATES, Path(plots.__file__).parent])
+_templates.env.autoescape = True
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
+_templates.env.globals["plots"] = plots
 _templates.env.globals["event_names"] = " ".join(EventName)
 
 
