@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright
@@ -61,10 +62,17 @@ async def stack(own, tmp_path_factory) -> AsyncIterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-async def address(stack, tmp_path_factory) -> AsyncIterator[str]:
+def home(tmp_path_factory) -> Path:
+    """Where the module's console looks for experiments and saved models; nothing is there yet."""
+    return tmp_path_factory.mktemp("lab") / ".baton"
+
+
+@pytest.fixture(scope="module")
+async def address(stack, home, tmp_path_factory) -> AsyncIterator[str]:
     """The address of a console beside the module's stack."""
     folder = tmp_path_factory.mktemp("console")
-    process = Process("console", stack.settings, folder, BATON_CONSOLE_PORT="0")
+    env = {"BATON_CONSOLE_PORT": "0", "BATON_CONSOLE_HOME": str(home)}
+    process = Process("console", stack.settings, folder, **env)
     try:
         yield process.ready().ready_file.read_text().rstrip("/")
         assert process.stop() == 0, process.tail()
