@@ -18,6 +18,8 @@ from schemas.times import rfc3339
 
 # A page that is open reads its list again at each event: what has not changed is not parsed again.
 KEPT_ROWS = 2000
+# Of a document. While one is parsed the interpreter does nothing else: 25 ms a MiB.
+LARGEST_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,10 @@ def find_experiment(home: Path, name: str) -> experiments.Experiment:
     if name not in names(root):
         raise Problem(404, "experiment_not_found", f"there is no experiment {name}")
     try:
+        _version(root / name / DOCUMENT)
         return _experiment(root, name)
-    except BatonError as error:
-        raise Problem(422, error.code, str(error)) from None
+    except (BatonError, OSError) as error:
+        raise Problem(422, "invalid_experiment", str(error)) from None
 
 
 def has_model(home: Path, key: str) -> bool:
@@ -98,8 +101,9 @@ def find_model(home: Path, key: str) -> tuple[Manifest, str]:
     if key not in files:
         raise Problem(404, "model_not_found", f"there is no saved model {key}")
     try:
+        _version(files[key])
         return library.read_manifest(files[key], files[key].parent), _saved_at(files[key])
-    except BatonError as error:
+    except (BatonError, OSError) as error:
         raise Problem(422, "invalid_model", str(error)) from None
 
 
@@ -172,7 +176,13 @@ def _read_model(path: Path, *version: int) -> ModelRow:
 
 
 def _version(path: Path) -> tuple[int, int, int]:
+    """Return what changes with the file's content. Raises BatonError where it is too large."""
     found = path.stat()
+    if found.st_size > LARGEST_BYTES:
+        raise BatonError(
+            f"{path} has {found.st_size} bytes, and a page shows at most {LARGEST_BYTES}: "
+            "use the baton command"
+        )
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 

@@ -12,6 +12,9 @@ from console.services import Here
 
 router = page.router()
 
+# Of a model's fields, which may be thousands.
+SHOWN_FIELDS = 100
+
 
 @router.get("/projects/models/{key}")
 async def model(request: Request, key: str, here: Here) -> Response:
@@ -32,6 +35,7 @@ async def model(request: Request, key: str, here: Here) -> Response:
             "key": key,
             "model": manifest,
             "when": when,
+            "shown": SHOWN_FIELDS,
             "spaces": state.spaces(),
             "promoted": promoted,
             "notice": await page.notice(request, here),

@@ -54,7 +54,7 @@ async def overview(request: Request, here: Here, q: str = "", sort: str = "") ->
 async def experiment(request: Request, name: str, here: Here, saved: str = "") -> Response:
     """Return an experiment: its leaderboard and plots; and what was ``saved`` from it just now."""
     found = await asyncio.to_thread(projects.find_experiment, here.settings.home, name)
-    known = saved and await asyncio.to_thread(projects.has_model, here.settings.home, saved)
+    known = await asyncio.to_thread(projects.has_model, here.settings.home, saved)
     best = found.leaderboard()[0]
     return page.render(
         request,

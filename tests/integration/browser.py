@@ -31,9 +31,9 @@ async def opened(browser: Browser, address: str) -> Page:
     return page
 
 
-async def accessible(page: Page, name: str) -> None:
-    """No rule of axe is broken; with --screenshots the page is kept at two widths."""
-    if SHOTS is not None:
+async def accessible(page: Page, name: str = "") -> None:
+    """No rule of axe is broken; with --screenshots a page with a name is kept at two widths."""
+    if SHOTS is not None and name:
         SHOTS.mkdir(exist_ok=True)
         for width in (1280, 400):
             await page.set_viewport_size({"width": width, "height": 900})

@@ -19,7 +19,7 @@ async def test_from_an_experiment_to_a_prediction_by_clicking(browser, address, 
     page = await opened(browser, address)
     await page.goto("/projects")
     await expect(page.get_by_text("No experiment yet")).to_be_visible()
-    await accessible(page, "projects-empty")
+    await accessible(page)
     train(home, "churn")
     torn = home / "experiments" / "torn" / "experiment.json"
     torn.parent.mkdir()
@@ -34,13 +34,13 @@ async def test_from_an_experiment_to_a_prediction_by_clicking(browser, address, 
     await page.get_by_role("link", name="Projects").first.click()
     await page.get_by_label("Search").fill("weekly")
     await page.get_by_role("button", name="Show").click()
-    await accessible(page, "projects")
+    await accessible(page)
     await page.get_by_role("link", name=model).click()
     space = await promoted(page)
     await page.get_by_role("status").get_by_role("link").click()
     await expect(page).to_have_url(f"{address}/spaces/{space}#asset-first")
     await expect(page.locator("#asset-first")).to_contain_text("weekly, tried")
-    await accessible(page, "space")
+    await accessible(page)
 
     await page.get_by_label("Name", exact=True).fill("live")
     await page.get_by_role("button", name="Deploy").click()
@@ -66,7 +66,7 @@ async def saved(page: Page) -> str:
     await page.get_by_role("link", name="Save pipeline 2 as model").click()
     await save(page, name)
     await refused(page, f"there is a model {name} already")
-    await accessible(page, "pipeline-refused")
+    await accessible(page)
     return name
 
 
@@ -94,7 +94,7 @@ async def promoted(page: Page) -> str:
     await page.goto(model)
     await promote(page, "first")
     await expect(page.locator("#notice")).to_contain_text("Promoted.")
-    await accessible(page, "model")
+    await accessible(page)
     promoted_at = page.url
     await promote(page, "first")
     await expect(page.locator("#notice")).to_contain_text("asset_exists")

@@ -184,6 +184,13 @@ async def test_what_is_broken_is_told_and_hides_no_other(browser, home):
         assert (answer.status_code, why in answer.text) == (422, True), path
 
 
+async def test_one_that_is_too_large_to_be_parsed_in_between_is_not(browser, monkeypatch):
+    monkeypatch.setattr(projects, "LARGEST_BYTES", 100)
+    assert "bytes, and a page shows at most 100" in (await browser.get("/projects")).text
+    answer = await browser.get(f"/projects/experiments/{NAME}")
+    assert (answer.status_code, "use the baton command" in answer.text) == (422, True)
+
+
 async def test_a_list_is_not_parsed_again_and_what_changes_is(home, monkeypatch):
     projects.experiment_rows(home)
     with monkeypatch.context() as patch:
@@ -367,6 +374,20 @@ async def test_a_model_s_page_says_what_is_known_and_how_to_make_a_space(browser
     listed = (await browser.get("/projects", params={"q": "churn"})).text
     assert 'href="/projects/models/best"' in listed
     assert "No model has" in (await browser.get("/projects", params={"q": "nothing"})).text
+
+
+async def test_a_model_of_thousands_of_fields_has_a_page_of_some(browser, home):
+    await saved(home)
+    path = home / "models" / "best.json"
+    document = json.loads(path.read_text())
+    names = [f"field {i}" for i in range(2000)]
+    document["input_schema"]["fields"] = [{"name": name, "type": "double"} for name in names]
+    document["sample"] = {"fields": names, "values": [[0.5] * 2000]}
+    path.write_text(json.dumps(document))
+    text = (await browser.get("/projects/models/best")).text
+    assert "And 1900 more" in text
+    assert text.count("field 99<") == 2
+    assert "field 100<" not in text
 
 
 async def test_a_model_is_promoted_by_a_command(browser, home):
