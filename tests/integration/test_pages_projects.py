@@ -1,26 +1,26 @@
 """From an experiment to a prediction by clicking: projects, leaderboard, save, promote, deploy."""
 
-import json
-import subprocess
-import sys
 import uuid
 
 import numpy as np
 import pandas as pd
+from click.testing import CliRunner
 from playwright.async_api import Page, expect
 
+from client.cli import main
+from experiments import catalogue
 from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
 from tests.integration.test_console_pages import predicted
 
 pytestmark = NEEDS_CHROMIUM
 
 
-async def test_from_an_experiment_to_a_prediction_by_clicking(browser, address, home):
+async def test_from_an_experiment_to_a_prediction_by_clicking(browser, address, home, monkeypatch):
     page = await opened(browser, address)
     await page.goto("/projects")
     await expect(page.get_by_text("No experiment yet")).to_be_visible()
     await accessible(page)
-    train(home, "churn")
+    train(home, monkeypatch)
     torn = home / "experiments" / "torn" / "experiment.json"
     torn.parent.mkdir()
     torn.write_text("{")
@@ -107,18 +107,15 @@ async def promote(page: Page, asset: str) -> None:
     await page.get_by_role("button", name="Promote to space").click()
 
 
-def train(home, name):
-    """Run an experiment as a person does, in the folder of the console's home."""
+def train(home, monkeypatch):
+    """Run the experiment churn as a person does, in the folder of the console's home."""
     rng = np.random.default_rng(5)
     frame = pd.DataFrame(rng.normal(size=(80, 2)), columns=["age", "calls"])
     frame["city"] = rng.choice(["Rome", "Oslo"], 80)
     frame["left"] = np.where(frame["age"] + rng.normal(0, 0.3, 80) > 0, "yes", "no")
     frame.to_csv(home.parent / "train.csv", index=False)
-    command = ["experiment", "run", "--data", "train.csv", "--target", "left", "--folds", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "client.cli", "--json", *command, "--name", name],
-        cwd=home.parent,
-        capture_output=True,
-        check=True,
-    )
-    assert len(json.loads(done.stdout)["pipelines"]) == 10
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setattr(catalogue, "TREES", 5)
+    command = "experiment run --data train.csv --target left --folds 2 --name churn"
+    done = CliRunner().invoke(main, command.split())
+    assert done.exit_code == 0, done.output

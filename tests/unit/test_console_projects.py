@@ -37,7 +37,8 @@ def made(tmp_path_factory):
     rng = np.random.default_rng(7)
     x = rng.normal(size=(60, 2))
     frame = pd.DataFrame(x, columns=["a", EVIL])
-    frame["y"] = np.where(x[:, 0] > 0, EVIL, "no")
+    # The second class: the one that the ROC curve is labelled with.
+    frame["y"] = np.where(x[:, 0] > 0, EVIL, "-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "TREES", 3)
         run(frame, Plan(NAME, "y", folds=2, data="train.csv"), home / "experiments")
