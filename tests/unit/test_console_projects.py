@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from artifacts.library import NameTakenError, read_manifest, write_manifest
 from artifacts.store import Store
+from client.cli import model
 from client.errors import CommandRejected
 from console import pages, projects, saving
 from console.problems import install
@@ -121,6 +122,15 @@ async def send(browser, page, to, **form):
 
 
 PIPELINE = f"/projects/experiments/{NAME}/1"
+
+
+def test_it_looks_where_the_command_keeps_them_unless_told_otherwise():
+    kafka = {"BATON_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    found = ConsoleSettings.from_env(kafka).home
+    assert projects.experiments_folder(found) == model.EXPERIMENTS
+    assert projects.models_folder(found) == model.MODELS
+    told = ConsoleSettings.from_env(kafka | {"BATON_CONSOLE_HOME": "/lab"})
+    assert str(projects.models_folder(told.home)) == "/lab/models"
 
 
 # Lists
