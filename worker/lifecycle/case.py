@@ -5,6 +5,7 @@ from typing import Any
 from schemas.checks import Check, Code
 from schemas.commands import Compatibility, ReplaceAsset, RollbackDeployment
 from schemas.events import AssetAt, Event, EventName
+from schemas.gate import gate, summary, verdict
 from schemas.ids import minted_id
 from schemas.records import (
     ACCEPTED,
@@ -20,7 +21,6 @@ from schemas.records import (
 from schemas.times import rfc3339
 from worker.lifecycle.command import Command
 from worker.lifecycle.decision import Decision, Origin, Refusal, served
-from worker.lifecycle.gate import gate, summary, verdict
 from worker.lifecycle.rules import Rules
 from worker.lifecycle.view import View, Work
 
@@ -230,12 +230,14 @@ class Case:
     ) -> tuple[Check, ...]:
         """Return the gate's checks where all of them passed; refuse by the first that failed."""
         current = record.asset.manifest if record is not None and record.asset is not None else None
-        checks = gate(
-            current,
-            candidate.manifest,
-            compatibility,
-            self.rules,
-            allow_output_change=allow_output_change,
+        checks = (
+            self.rules.framework_check(candidate.manifest.framework),
+            *gate(
+                current,
+                candidate.manifest,
+                compatibility,
+                allow_output_change=allow_output_change,
+            ),
         )
         code = verdict(checks)
         if code is not None:

@@ -1,11 +1,13 @@
-"""The compatibility gate: whether a candidate may stand where the current asset stands."""
+"""The compatibility gate: whether a candidate may stand where the current asset stands.
+
+Decided from two manifests alone. The worker's word counts; who asks beforehand asks here, too.
+"""
 
 from typing import Any
 
 from schemas.checks import Check, Code
 from schemas.commands import Compatibility
 from schemas.manifest import WIDENINGS, InputSchema, Manifest, SchemaField
-from worker.lifecycle.rules import Rules
 
 FAILURES = {
     "framework": Code.FRAMEWORK_INCOMPATIBLE,
@@ -19,16 +21,13 @@ def gate(
     current: Manifest | None,
     candidate: Manifest,
     compatibility: Compatibility,
-    rules: Rules,
     *,
     allow_output_change: bool,
 ) -> tuple[Check, ...]:
-    """Return every check of ``candidate`` against ``current`` (None: it has never served)."""
-    checks = [rules.framework_check(candidate.framework)]
+    """Return every check of ``candidate`` against ``current`` (None: nothing has ever served)."""
     if current is None:
-        return tuple(checks)
-    checks.append(_same_framework(current, candidate))
-    checks.extend(_present(current, candidate))
+        return ()
+    checks = [_same_framework(current, candidate), *_present(current, candidate)]
     if current.input_schema is not None and candidate.input_schema is not None:
         checks.extend(input_checks(current.input_schema, candidate.input_schema, compatibility))
     checks.append(_output_check(current, candidate, allow_output_change=allow_output_change))
