@@ -2,11 +2,17 @@
 
 from typing import Any, NamedTuple
 
-from artifacts.frames import FieldError, Layout
+from artifacts.frames import FieldError, Layout, Matrix
+from artifacts.hosts import Hosts
 from artifacts.load import unpickle, wants_frame
 from artifacts.save import ModelError, loaded
 from artifacts.store import Store
+from artifacts.wire import Column
+from schemas.errors import BatonError
 from schemas.manifest import InputSchema, Manifest, Sample
+
+# Probabilities are of shape (rows, classes).
+_TABLE = 2
 
 
 class MetricPair(NamedTuple):
@@ -98,18 +104,45 @@ def _output(manifest: Manifest) -> dict[str, Any] | None:
     return None if schema is None else schema.model_dump(mode="json", exclude_none=True)
 
 
+async def predictions_apart(
+    first: Manifest, second: Manifest, hosts: Hosts
+) -> tuple[tuple[PredictionPair, ...], str | None]:
+    """Return what both predict for the sample rows of the first, or why there is nothing.
+
+    Each is loaded into a process of its own, which ends with its answer: none of their code runs
+    here.
+    """
+    sample = first.sample
+    if sample is None or not sample.values:
+        return (), _no_sample(first)
+    try:
+        ours = await _predicted_apart(first, sample, hosts)
+        theirs = await _predicted_apart(second, sample, hosts)
+    except ModelError as error:
+        return (), str(error)
+    return _paired(ours, theirs), None
+
+
 def _predictions(
     first: Manifest, second: Manifest, store: Store
 ) -> tuple[tuple[PredictionPair, ...], str | None]:
     sample = first.sample
     if sample is None or not sample.values:
-        return (), f"{first.name} has no sample rows"
+        return (), _no_sample(first)
     try:
         ours, theirs = (_predicted(manifest, sample, store) for manifest in (first, second))
     except ModelError as error:
         return (), str(error)
+    return _paired(ours, theirs), None
+
+
+def _no_sample(manifest: Manifest) -> str:
+    return f"{manifest.name} has no sample rows"
+
+
+def _paired(ours: list[Prediction], theirs: list[Prediction]) -> tuple[PredictionPair, ...]:
     pairs = enumerate(zip(ours, theirs, strict=True))
-    return tuple(PredictionPair(row, a, b, a[0] == b[0]) for row, (a, b) in pairs), None
+    return tuple(PredictionPair(row, a, b, a[0] == b[0]) for row, (a, b) in pairs)
 
 
 def _predicted(manifest: Manifest, sample: Sample, store: Store) -> list[Prediction]:
@@ -129,3 +162,37 @@ def _predicted(manifest: Manifest, sample: Sample, store: Store) -> list[Predict
     except Exception as error:
         raise ModelError(f"{manifest.name} does not predict on these rows: {error}") from error
     return [Prediction(value, row) for value, row in zip(predictions, shares, strict=True)]
+
+
+async def _predicted_apart(manifest: Manifest, sample: Sample, hosts: Hosts) -> list[Prediction]:
+    try:
+        model = await hosts.load(manifest)
+    except BatonError as error:
+        raise ModelError(f"{manifest.name} cannot be loaded: {error}") from error
+
+    def build() -> Matrix:
+        return model.layout.build([(model.layout.plan(sample.fields), sample.values)])
+
+    try:
+        labels, shares = await model.predict(build, len(sample.values))
+    except FieldError as error:
+        raise ModelError(f"{manifest.name} cannot read these rows: {error}") from error
+    except BatonError as error:
+        raise ModelError(f"{manifest.name} does not predict on these rows: {error}") from error
+    finally:
+        await model.close()
+    values, rows = _listed(labels), len(sample.values)
+    if len(values) != rows:
+        raise ModelError(f"{manifest.name} answers {len(values)} predictions to {rows} rows")
+    if shares is None or isinstance(shares, list) or shares.ndim != _TABLE or len(shares) != rows:
+        return [Prediction(value, None) for value in values]
+    return [
+        Prediction(value, tuple(row)) for value, row in zip(values, shares.tolist(), strict=True)
+    ]
+
+
+def _listed(values: Column) -> list[Any]:
+    """Return a list of what was answered; of an array without a length an empty one."""
+    if isinstance(values, list):
+        return values
+    return values.tolist() if values.ndim else []

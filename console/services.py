@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends
@@ -21,7 +21,10 @@ from console.state import State
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``commands`` writes, ``state`` and ``feed`` are views, ``gateway`` scores."""
+    """``commands`` writes, ``state`` and ``feed`` are views, ``gateway`` scores.
+
+    ``comparing`` is held while two models are loaded to be compared.
+    """
 
     settings: ConsoleSettings
     keys: Keys
@@ -30,6 +33,7 @@ class Services:
     commands: Commands
     gateway: Gateway
     store: Store
+    comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ class ConsoleSettings:
     an address that other machines reach. ``hosts`` are the names it answers to beside its address.
     ``in_flight`` bounds the requests that wait for an answer; ``answer_timeout_s`` how long.
     ``home`` holds the experiments and models of the ``baton`` command.
+    ``compare_s`` and ``compare_bytes`` bound each model whose predictions are compared.
     """
 
     kafka: Settings
@@ -36,6 +37,8 @@ class ConsoleSettings:
     answer_timeout_s: float = 30.0
     upload_bytes: int = 512 * 1024**2
     home: Path = Path(variables.CONSOLE_HOME.default)
+    compare_s: float = 60.0
+    compare_bytes: int = 2 * 1024**3
     ready_file: Path | None = None
     token_made_up: bool = False
 
@@ -69,6 +72,8 @@ class ConsoleSettings:
             answer_timeout_s=variables.CONSOLE_TIMEOUT.whole(given) / 1000,
             upload_bytes=variables.CONSOLE_UPLOAD.whole(given) * 1024**2,
             home=Path(variables.CONSOLE_HOME.text(given)),
+            compare_s=variables.VERIFY_TIME_LIMIT.positive(given),
+            compare_bytes=int(variables.VERIFY_MEMORY_LIMIT.positive(given) * 1024**2),
             ready_file=variables.READY_FILE.path(given),
             token_made_up=made_up,
         )

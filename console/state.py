@@ -21,6 +21,8 @@ from transport.state_view import StateView
 # A page waits no longer for a broker that is away.
 CATCH_UP_TIMEOUT_S = 5.0
 WATCH_S = 5.0
+# In the record of a command that is a dry run under way.
+_TRIAL = b'"trial":{'
 
 
 class State:
@@ -120,6 +122,16 @@ class State:
         """Return what is known of a command of the console's; None: not applied, or long ago."""
         value = self._commands.get(command_key(self._source, command_id))
         return None if value is None else CommandRecord.model_validate_json(value)
+
+    def trials(self, deployment_id: str) -> set[str]:
+        """Return the assets that dry runs of the console's try for the deployment now."""
+        mark = orjson.dumps(deployment_id)
+        found = [
+            CommandRecord.model_validate_json(value).trial
+            for value in self._commands.values()
+            if _TRIAL in value and mark in value
+        ]
+        return {t.asset.asset_id for t in found if t and t.deployment_id == deployment_id}
 
     def _take(self, key: str, value: bytes | None) -> None:
         kind, _, identity = key.partition("/")

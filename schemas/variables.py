@@ -17,6 +17,7 @@ EVERY = "every process"
 SERVICES = "worker, scoring"
 ANY_SERVICE = "worker, scoring, console"
 WORKER = "worker"
+TRYING = "worker, console"
 SCORING = "scoring"
 CONSOLE = "console"
 LAPTOP = "embedded Kafka"
@@ -125,13 +126,17 @@ METRICS_DEPLOYMENTS = Variable(
     "deployments that have metrics of their own: those answered last",
 )
 VERIFY_TIME_LIMIT = Variable(
-    "BATON_VERIFY_TIME_LIMIT_S", WORKER, "60", "of a candidate's verification, in seconds"
+    "BATON_VERIFY_TIME_LIMIT_S",
+    TRYING,
+    "60",
+    "of a candidate's verification, in seconds; where the console compares predictions, of loading "
+    "a model and of its answer",
 )
 VERIFY_MEMORY_LIMIT = Variable(
     "BATON_VERIFY_MEMORY_LIMIT_MB",
-    WORKER,
+    TRYING,
     "2048",
-    "of a candidate's verification, in MiB beyond the libraries",
+    "of a candidate's verification or comparison, in MiB beyond the libraries",
 )
 UPDATE_DEADLINE = Variable(
     "BATON_UPDATE_DEADLINE_S",

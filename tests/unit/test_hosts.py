@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from artifacts.comparison import predictions_apart
 from artifacts.hosts import Hosts, Limits
 from artifacts.processes import (
     ModelDiedError,
@@ -23,7 +25,7 @@ from artifacts.save import save_model
 from artifacts.store import Store
 from bench.moods import MOODS, Moody
 from schemas.errors import StoreError
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, Sample
 from schemas.scoring import ScoringCode
 from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Table
@@ -182,9 +184,10 @@ async def test_after_the_forking_process_has_died_models_are_loaded_again(hosts,
 
 PARENT = """
 import asyncio, sys
+from artifacts.comparison import predictions_apart
 from artifacts.hosts import Hosts, Limits
 from artifacts.store import Store
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, Sample
 async def main():
     hosts = Hosts(Store([sys.argv[1]]), Limits(predict_s=600), at_once=2)
     model = await hosts.load(Manifest.model_validate_json(sys.argv[2]))
@@ -272,3 +275,39 @@ async def test_more_rows_than_one_call_takes_come_back_in_order(predictor, store
     assert told(await predictor.predict(ModelRef.of(manifest), requests)) == [
         2 * n for n in range(700, 5700)
     ]
+
+
+async def test_predictions_are_compared_where_they_cost_nothing_else(hosts, store, tmp_path):
+    binary, shifted = cases()["binary"][0], cases()["binary"][0]
+    shifted.intercept_ = shifted.intercept_ + 99
+    one = save_model(binary, X, store=store, name="one")
+    two = save_model(shifted, X, store=store, name="two")
+    pairs, reason = await predictions_apart(one, two, hosts)
+    assert reason is None
+    rows = np.asarray(one.sample.values)
+    assert [pair.first.prediction for pair in pairs] == binary.predict(rows).tolist()
+    assert {pair.second.prediction for pair in pairs} == {1}
+    assert [pair.same for pair in pairs] == [pair.first.prediction == 1 for pair in pairs]
+    assert pairs[0].first.probability == pytest.approx(binary.predict_proba(rows)[0])
+    assert not any(process.alive for process in hosts._processes)
+
+
+@pytest.mark.parametrize(
+    ("thing", "says"),
+    [
+        (Moody(MOODS["answers too few"]), "two answers 1 predictions to 2 rows"),
+        (Evil("import os; os._exit(3)"), "two cannot be loaded: its process ended with status 3"),
+        (Moody(MOODS["sleeps for ever"]), "two does not predict on these rows: .* within 1 s"),
+        (Moody(MOODS["raises"]), "two does not predict on these rows: RuntimeError: not this row"),
+    ],
+)
+async def test_a_model_that_cannot_be_compared_is_told(hosts, store, tmp_path, thing, says):
+    sample = Sample(fields=("x0", "x1", "x2"), values=MOODY_ROWS.tolist())
+    one = save_model(cases()["regression"][0], X, store=store, name="one")
+    one = one.model_copy(update={"sample": sample})
+    two = saved(store, tmp_path, thing).model_copy(update={"name": "two"})
+    pairs, reason = await predictions_apart(one, two, hosts)
+    assert pairs == ()
+    assert re.search(says, reason), reason
+    _, reason = await predictions_apart(one.model_copy(update={"sample": None}), two, hosts)
+    assert reason == "one has no sample rows"
