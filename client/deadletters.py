@@ -1,6 +1,6 @@
 """Dead letters: what could not be read or answered, and how it is sent again, untouched."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,27 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.errors import BatonError
 from schemas.topics import dead_letter_headers
 from transport.admin import ensure_topics
-from transport.reading import read
+from transport.reading import new_consumer, read
 from transport.settings import Settings
 
 # Those that say whence it came and why stand behind those that it came with.
 _OURS = len(dead_letter_headers(topic="", partition=0, offset=0, at="", reason=""))
+# Of a hexdump.
+_LINE = 16
 # What a worker says of a record whose bytes it had to leave out.
 _NOT_KEPT = "too large to be kept here"
+
+
+class NoDeadLetterError(BatonError):
+    """There is no dead letter of this id, or none any more."""
+
+    code = "dead_letter_not_found"
+
+
+class NotReplayableError(BatonError):
+    """A dead letter cannot be published again: nothing was."""
+
+    code = "not_replayable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +79,65 @@ async def dead_letters(settings: Settings, *, behind: int = -1) -> AsyncGenerato
             yield _letter(record)
 
 
+async def newest(settings: Settings, among: int) -> list[DeadLetter]:
+    """Return the dead letters among the topic's last ``among`` offsets, newest first.
+
+    The markers of transactions take offsets, too.
+    """
+    where = TopicPartition(settings.topics.dead_letters.name, 0)
+    consumer = new_consumer(settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        end = (await consumer.end_offsets([where]))[where]
+    finally:
+        await consumer.stop()
+    return [letter async for letter in dead_letters(settings, behind=end - among - 1)][::-1]
+
+
 async def dead_letter(settings: Settings, identity: int) -> DeadLetter:
-    """Return the dead letter ``identity``. Raises BatonError where there is none."""
+    """Return the dead letter ``identity``. Raises NoDeadLetterError where there is none."""
     async with aclosing(dead_letters(settings, behind=identity - 1)) as found:
         async for letter in found:
             if letter.id == identity:
                 return letter
             break
-    raise BatonError(f"there is no dead letter {identity}: see `baton dead-letters list`")
+    raise NoDeadLetterError(f"there is no dead letter {identity}: see `baton dead-letters list`")
+
+
+def text(value: bytes) -> str | None:
+    """Return what ``value`` says, or None where it is no text."""
+    try:
+        found = value.decode()
+    except UnicodeDecodeError:
+        return None
+    printable = all(char.isprintable() or char in "\n\r\t" for char in found)
+    return found if found and printable else None
+
+
+def hexdump(value: bytes) -> Iterator[str]:
+    """Yield ``value`` in lines of offset, bytes and ASCII."""
+    for start in range(0, len(value), _LINE):
+        part = value[start : start + _LINE]
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)  # noqa: PLR2004 - ASCII's printable characters
+        yield f"{start:08x}  {part.hex(' '):{3 * _LINE - 1}}  {shown}"
 
 
 async def replay(settings: Settings, letters: Sequence[DeadLetter]) -> None:
     """Publish each of ``letters`` again: same key, value and headers, to the partition it was on.
 
-    Raises BatonError, before anything is published, where one came from another topic than the
-    commands or requests, or was too large to be kept.
+    Raises NotReplayableError, before anything is published, where one came from another topic than
+    the commands or requests, or was too large to be kept.
     """
     topics = settings.topics
     sources = {topics.commands.name, topics.requests.name}
     for letter in letters:
         if letter.topic not in sources:
-            raise BatonError(
+            raise NotReplayableError(
                 f"dead letter {letter.id} came from {letter.topic}, not from "
                 f"{' or '.join(sorted(sources))}: is BATON_TOPIC_PREFIX right?"
             )
         if not letter.kept:
-            raise BatonError(f"dead letter {letter.id} cannot be replayed: {letter.reason}")
+            raise NotReplayableError(f"dead letter {letter.id} cannot be replayed: {letter.reason}")
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap_servers, enable_idempotence=True
     )

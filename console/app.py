@@ -17,7 +17,6 @@ from console.api import (
     predictions,
     reference,
     resources,
-    session,
 )
 from console.following import OnFailure
 from console.security import Guard, Keys
@@ -48,7 +47,7 @@ def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(Guard, settings=settings, keys=keys)
-    api = (predictions, inference, resources, commands, events, files, reference, session)
+    api = (predictions, inference, resources, commands, events, files, reference)
     for part in api:
         app.include_router(part.router)
     app.include_router(pages.router)

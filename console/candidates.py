@@ -1,4 +1,4 @@
-"""The assets that a deployment could serve next: what their manifests say, and what checks found."""
+"""The assets that a deployment could serve next: what manifests say of them, and what checks."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -75,14 +75,14 @@ def candidates(
     """
     checked = _checked(events)
     current = record.asset.manifest if record.asset else None
-    return [
-        _candidate(current, asset, checked.get(asset.asset_id), asset.asset_id in checking)
-        for asset in others
-    ]
+    return [_candidate(current, asset, checked.get(asset.asset_id), checking) for asset in others]
 
 
 def _candidate(
-    current: Manifest | None, record: AssetRecord, checked: AuditEvent | None, checking: bool
+    current: Manifest | None,
+    record: AssetRecord,
+    checked: AuditEvent | None,
+    checking: Collection[str],
 ) -> Candidate:
     manifest = record.manifest
     assert manifest is not None  # noqa: S101 - it is not deleted
@@ -99,7 +99,7 @@ def _candidate(
         summary(strict),
         next((way for way in _WAYS if verdict(checks(way)) is None), None),
         checked,
-        checking,
+        record.asset_id in checking,
     )
 
 

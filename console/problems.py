@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from client.deadletters import NoDeadLetterError, NotReplayableError
 from client.errors import (
     CommandIdReusedError,
     CommandRejected,
@@ -62,7 +63,9 @@ SCORING_STATUS: dict[str, int] = {
     ScoringCode.REVISION_TIMEOUT: 503,
 }
 _STATUS: dict[type[Exception], int] = {
+    NoDeadLetterError: 404,
     CommandIdReusedError: 409,
+    NotReplayableError: 409,
     RequestIdReusedError: 409,
     CommandTooLargeError: 413,
     RequestTooLargeError: 413,

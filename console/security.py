@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
@@ -94,10 +94,8 @@ class Guard:
         problem = self._refusal(scope, headers)
         if problem is not None:
             response = problem.response(scope["path"])
-            wants_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
-            if wants_page and problem.code == LOGIN_FIRST:
-                goal = quote(scope["path"])
-                response = RedirectResponse(f"{LOGIN_PATH}?next={goal}", 303)
+            if problem.code == LOGIN_FIRST and "text/html" in headers.get("accept", ""):
+                response = RedirectResponse(_login(scope, headers), 303)
             await response(scope, receive, guarded)
             return
         limit = self._settings.upload_bytes if scope["path"] == UPLOAD_PATH else BODY_BYTES
@@ -119,7 +117,8 @@ class Guard:
             return Problem(
                 401,
                 LOGIN_FIRST,
-                "send the console's token: Authorization: Bearer TOKEN (BATON_CONSOLE_TOKEN)",
+                "send the console's token: Authorization: Bearer TOKEN (BATON_CONSOLE_TOKEN); in a "
+                "browser, load the page again and sign in",
                 headers={"WWW-Authenticate": 'Bearer realm="baton"'},
             )
         return _too_large(path, headers, self._settings.upload_bytes)
@@ -143,6 +142,29 @@ def cookie(headers: Headers, name: str) -> str | None:
     except CookieError:
         return None
     return None if found is None else found.value
+
+
+def page_before(headers: Headers) -> str | None:
+    """Return the path of the console's page that a request was sent from; None: of none."""
+    try:
+        parts = urlsplit(headers.get("referer", ""))
+    except ValueError:
+        return None
+    ours = parts.netloc and parts.netloc.lower() == headers.get("host", "").lower()
+    # A link to //elsewhere would lead there.
+    return _path(parts.path, parts.query) if ours and not parts.path.startswith("//") else None
+
+
+def _login(scope: Scope, headers: Headers) -> str:
+    """Return where a browser signs in, and goes on to what it asked for or was sent from."""
+    if scope["method"] in _SAFE:
+        goal = _path(scope["path"], scope["query_string"].decode("latin-1"))
+        return f"{LOGIN_PATH}?next={quote(goal)}"
+    return f"{LOGIN_PATH}?next={quote(page_before(headers) or '/')}&unsent=yes"
+
+
+def _path(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def _foreign(path: str, headers: Headers, host: str) -> Problem | None:

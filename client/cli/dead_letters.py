@@ -8,12 +8,11 @@ import click
 from rich.markup import escape
 
 from client.cli.common import Command, Group, Options, out, print_document, run, show_rows
-from client.deadletters import DeadLetter, dead_letter, dead_letters, replay
+from client.deadletters import DeadLetter, dead_letter, dead_letters, hexdump, replay, text
 
 COLUMNS = ("id", "topic", "partition", "offset", "time", "bytes", "reason")
 # Of a value that is shown; --raw writes all of it.
 SHOWN_BYTES = 4096
-LINE = 16
 
 source_option = click.option(
     "--from",
@@ -128,14 +127,5 @@ async def _chosen(options: Options, source: str | None, reason: str | None) -> l
 
 def lines(value: bytes) -> Iterator[str]:
     """Yield the lines of ``value``: its text, or a hexdump where it is none."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = ""
-    if text and all(char.isprintable() or char in "\n\r\t" for char in text):
-        yield from text.splitlines()
-        return
-    for start in range(0, len(value), LINE):
-        part = value[start : start + LINE]
-        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)  # noqa: PLR2004 - ASCII's printable characters
-        yield f"{start:08x}  {part.hex(' '):{3 * LINE - 1}}  {shown}"
+    said = text(value)
+    yield from hexdump(value) if said is None else said.splitlines()

@@ -15,6 +15,7 @@ from client.errors import CommandRejected, UpdateFailed
 from console import documents, forms
 from console.preferences import remember, trace
 from console.problems import Problem, as_problem
+from console.security import page_before
 from console.services import Services
 from experiments import plots
 from schemas.events import EventName
@@ -52,9 +53,8 @@ class PageRoute(APIRoute):
                 problem = as_problem(error)
                 if problem.status_code >= SERVER_ERROR:
                     log.exception("page %s", request.url.path)
-                return render(
-                    request, "problem.html", {"problem": problem}, status=problem.status_code
-                )
+                context = {"problem": problem, "back": page_before(request.headers)}
+                return render(request, "problem.html", context, status=problem.status_code)
 
         return page
 

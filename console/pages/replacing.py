@@ -75,7 +75,7 @@ async def check(request: Request, deployment_id: str, here: Here, form: Sent) ->
 
 
 @router.post("/deployments/{deployment_id}/replace/predictions")
-async def predictions(  # noqa: PLR0913, PLR0917 - a form, of an asset
+async def predictions(
     request: Request, deployment_id: str, here: Here, form: Sent, asset_id: str = ""
 ) -> Response:
     """Return the page with what both models predict for the sample rows of the one that serves."""

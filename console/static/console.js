@@ -2,8 +2,10 @@
 "use strict";
 
 const SETTLE_MS = 100;
+const CHANGING_MS = 1000;
 const KEPT = 8;
 let due = null;
+let later = null;
 
 async function renew() {
   due = null;
@@ -20,6 +22,13 @@ async function renew() {
   if (told && notice && told.textContent.trim() !== notice.textContent.trim()) {
     notice.replaceChildren(...told.childNodes);
   }
+  whileChanging();
+}
+
+// What is being verified gets on without an event for each step.
+function whileChanging() {
+  clearTimeout(later);
+  later = document.querySelector("[data-changing]") && setTimeout(soon, CHANGING_MS);
 }
 
 function soon() {
@@ -32,7 +41,11 @@ function follow() {
     `/api/events/stream?after=${encodeURIComponent(document.body.dataset.cursor)}`,
   );
   for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
-  source.onerror = () => { lost.hidden = false; };
+  source.onerror = () => {
+    lost.hidden = false;
+    // Refused, the session has ended perhaps: then a browser asks no more by itself.
+    if (source.readyState === EventSource.CLOSED) lost.textContent = lost.dataset.closed;
+  };
   source.onopen = () => {
     if (!lost.hidden) soon();
     lost.hidden = true;
@@ -109,3 +122,4 @@ document.addEventListener("click", (event) => {
 const panel = document.querySelector("#panel");
 if (panel) test(panel);
 follow();
+whileChanging();

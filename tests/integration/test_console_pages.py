@@ -95,7 +95,6 @@ async def predicted(page: Page, asset: str, revision: int) -> None:
 
 async def replace(page: Page, asset: str, button: str = "Replace") -> None:
     await page.get_by_role("link", name="Replace asset").click()
-    await page.get_by_label("Candidate").select_option(asset)
-    await page.get_by_role("button", name="Compare").click()
+    await page.get_by_role("link", name=f"Compare {asset}").click()
     await page.get_by_label("Reason").select_option("accuracy")
     await page.get_by_role("button", name=button, exact=True).click()

@@ -34,7 +34,7 @@ def asset(asset_id="other", **parts):
     )
 
 
-def deployment(serving=True):
+def deployment(*, serving):
     return DeploymentRecord(
         space_id="s",
         deployment_id="d",
@@ -62,7 +62,7 @@ def event(name, asset_id="other", *, passed=None, code=None, dry_run=True):
 
 
 def found(record, *, events=(), checking=(), serving=True):
-    (one,) = candidates(deployment(serving), [record], events, checking)
+    (one,) = candidates(deployment(serving=serving), [record], events, checking)
     return one
 
 

@@ -277,7 +277,7 @@ async def test_more_rows_than_one_call_takes_come_back_in_order(predictor, store
     ]
 
 
-async def test_predictions_are_compared_where_they_cost_nothing_else(hosts, store, tmp_path):
+async def test_predictions_are_compared_where_they_cost_nothing_else(hosts, store):
     binary, shifted = cases()["binary"][0], cases()["binary"][0]
     shifted.intercept_ = shifted.intercept_ + 99
     one = save_model(binary, X, store=store, name="one")
