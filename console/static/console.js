@@ -6,16 +6,22 @@ const CHANGING_MS = 1000;
 const KEPT = 8;
 let due = null;
 let later = null;
+let source = null;
 
 async function renew() {
   due = null;
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  // A console that does not answer is told by the stream, which comes back with it.
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(Response.error);
   if (!answer.ok) return;
+  if (new URL(answer.url).pathname === "/login") {
+    const lost = document.querySelector("#connection");
+    lost.textContent = lost.dataset.ended;
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
-    // Whoever is filling in a form there must not lose it.
-    if (fresh && !part.contains(document.activeElement)) part.replaceChildren(...fresh.childNodes);
+    if (fresh) replace(part, fresh);
   }
   const told = page.querySelector("#notice");
   const notice = document.querySelector("#notice");
@@ -31,20 +37,35 @@ function whileChanging() {
   later = document.querySelector("[data-changing]") && setTimeout(soon, CHANGING_MS);
 }
 
+// Whoever is filling in a form there, reads what they have opened or goes by the keyboard stays there.
+function replace(part, fresh) {
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  if (held && held.matches("input, select, textarea")) return;
+  for (const { id } of part.querySelectorAll("details[id][open]")) {
+    const same = fresh.querySelector(`#${CSS.escape(id)}`);
+    if (same) same.open = true;
+  }
+  if (part.innerHTML === fresh.innerHTML) return;
+  part.replaceChildren(...fresh.childNodes);
+  const again = held && [...part.querySelectorAll("a, button, summary")].find((one) => one.isEqualNode(held));
+  if (again) again.focus();
+}
+
 function soon() {
   if (due === null) due = setTimeout(renew, SETTLE_MS);
 }
 
 function follow() {
   const lost = document.querySelector("#connection");
-  const source = new EventSource(
+  if (source) source.close();
+  source = new EventSource(
     `/api/events/stream?after=${encodeURIComponent(document.body.dataset.cursor)}`,
   );
   for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
   source.onerror = () => {
     lost.hidden = false;
-    // Refused, the session has ended perhaps: then a browser asks no more by itself.
-    if (source.readyState === EventSource.CLOSED) lost.textContent = lost.dataset.closed;
+    // Refused: a browser does not come back from that by itself.
+    if (source.readyState === EventSource.CLOSED) soon();
   };
   source.onopen = () => {
     if (!lost.hidden) soon();
@@ -123,3 +144,6 @@ const panel = document.querySelector("#panel");
 if (panel) test(panel);
 follow();
 whileChanging();
+// A stream may not notice.
+addEventListener("offline", () => { document.querySelector("#connection").hidden = false; });
+addEventListener("online", follow);

@@ -5,12 +5,14 @@ import uuid
 import joblib
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
+from sklearn.linear_model import LogisticRegression
 
+from artifacts.save import save_model
 from artifacts.store import Store
 from client.audit import events
 from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
-from tests.support import eventually, read_all
-from tests.unit.models import Evil
+from tests.support import Process, eventually, read_all
+from tests.unit.models import Evil, X, Y
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -19,9 +21,12 @@ RAISES = "raise ValueError('no model')"
 
 
 async def test_candidates_are_marked_checked_and_compared(browser, address, stack):
-    space, deployment, (one,) = await stack.deployed("binary")
+    space, deployment, _ = await stack.deployed("binary")
+    opposite = save_model(
+        LogisticRegression().fit(X, 1 - Y), X, store=Store(stack.settings.store), name="opposite"
+    )
     two, other, foreign, broken = (
-        await promoted(stack, space, stack.manifest("binary", C=0.001)),
+        await promoted(stack, space, opposite),
         await promoted(stack, space, stack.manifest("many")),
         await promoted(stack, space, stack.manifest("mixed")),
         await promoted(stack, space, damaged(stack, RAISES)),
@@ -33,16 +38,20 @@ async def test_candidates_are_marked_checked_and_compared(browser, address, stac
     for asset, mark in (
         (two, "compatible"),
         (broken, "compatible"),
-        (other, "only if another output may be"),
+        (other, "only if you allow another output"),
         (foreign, "not compatible"),
     ):
-        await expect(row(page, asset).locator("td").nth(2)).to_contain_text(mark)
+        await expect(row(page, asset).locator("td").first).to_contain_text(mark)
     await row(page, foreign).locator("summary").click()
-    await expect(row(page, foreign)).to_contain_text("input_schema:city: absent, not string")
+    await expect(row(page, foreign)).to_contain_text("city: expected absent, got string")
+    await promoted(stack, space, stack.manifest("regression"))
+    await expect(row(page, "regression")).to_contain_text("only if you allow another output")
+    # Read on, whatever happens meanwhile.
+    await expect(row(page, foreign).locator(".faults")).to_be_visible()
     await expect(row(page, foreign).get_by_role("button", name="Check")).to_have_count(0)
     await accessible(page, "candidates")
 
-    await page.get_by_role("button", name="Check 3 at once").click()
+    await page.get_by_role("button", name="Check 4 at once").click()
     for each in (page, second):
         for asset in (two, other):
             await expect(checked(each, asset)).to_contain_text("passed")
@@ -55,10 +64,10 @@ async def test_candidates_are_marked_checked_and_compared(browser, address, stac
     await expect(page.get_by_text("It reads the same input fields")).to_be_visible()
     await page.get_by_role("button", name="Compare predictions").click()
     await expect(page.locator("#predictions tbody tr")).to_have_count(5)
-    await expect(page.locator("#predictions caption")).to_contain_text("of 5 differ")
+    await expect(page.locator("#predictions caption")).to_contain_text("5 of 5 differ")
     await accessible(page, "predictions")
     # What others do renews this page, too.
-    late = await promoted(stack, space, stack.manifest("binary", C=2.0))
+    late = await promoted(stack, space, stack.manifest("binary"))
     await expect(row(page, late)).to_contain_text("compatible")
     await expect(page.locator("#predictions tbody tr")).to_have_count(5)
 
@@ -123,9 +132,14 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
 
 
 async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stack, start):
-    space, deployment, (_,) = await stack.deployed("binary")
+    space, deployment, _ = await stack.deployed("binary")
     bad = await promoted(stack, space, damaged(stack, HANGS))
-    console = start("console", stack.settings, BATON_CONSOLE_PORT="0", BATON_CONSOLE_TOKEN="first")
+
+    def begun(token: str, port: str = "0") -> Process:
+        env = {"BATON_CONSOLE_TOKEN": token, "BATON_CONSOLE_PORT": port}
+        return start("console", stack.settings, **env)
+
+    console = begun("first")
     home = console.ready().ready_file.read_text().rstrip("/")
     port = home.rpartition(":")[2]
 
@@ -142,7 +156,7 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
     await expect(page.locator(".status")).to_have_text("updating")
     console.kill()
     await expect(page.locator("#connection")).to_contain_text("Connection lost")
-    console = start("console", stack.settings, BATON_CONSOLE_PORT=port, BATON_CONSOLE_TOKEN="first")
+    console = begun("first", port)
     await expect(page.locator("#notice")).to_contain_text("Failed")
     await expect(page.locator("#connection")).to_be_hidden()
     await expect(page.locator("#notice tr", has_text="time_limit")).to_contain_text("failed")
@@ -151,10 +165,8 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
     await page.goto(f"/deployments/{deployment}/replace?asset_id={bad}")
     before = await count(stack, deployment)
     console.kill()
-    console = start(
-        "console", stack.settings, BATON_CONSOLE_PORT=port, BATON_CONSOLE_TOKEN="second"
-    )
-    await expect(page.locator("#connection")).to_contain_text("load the page again")
+    begun("second", port)
+    await expect(page.locator("#connection")).to_contain_text("Your session has ended")
     await page.get_by_role("button", name="Replace", exact=True).click()
     await expect(page.get_by_role("alert")).to_contain_text("was not done")
     await accessible(page, "session-ended")
@@ -222,7 +234,7 @@ def row(page: Page, asset: str):
 
 
 def checked(page: Page, asset: str):
-    return row(page, asset).locator("td").nth(3)
+    return row(page, asset).locator("td").nth(1)
 
 
 def damaged(stack, code: str):

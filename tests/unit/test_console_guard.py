@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from console import forms
+from console.pages import login
 from console.problems import install
 from console.security import BODY_BYTES, SESSION_COOKIE, UPLOAD_PATH, Guard, Keys
 from console.settings import ConsoleSettings
@@ -109,6 +110,57 @@ async def test_a_browser_is_led_to_the_login_and_its_cookie_is_enough():
         assert (await client.get("/x", headers={"Cookie": cookie})).status_code == 200
         forged = f"{SESSION_COOKIE}={Keys('other').session()}"
         assert (await client.get("/x", headers={"Cookie": forged})).status_code == 401
+
+
+SIGNED_OUT = {"Accept": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "referer", "location"),
+    [
+        ("GET", "/a/replace?asset_id=b", None, "/login?next=/a/replace%3Fasset_id%3Db"),
+        ("POST", "/spaces", f"{HOME}/a?b=c", "/login?next=/a%3Fb%3Dc&unsent=yes"),
+        ("POST", "/spaces", None, "/login?next=/&unsent=yes"),
+        ("POST", "/spaces", "http://evil.example/a", "/login?next=/&unsent=yes"),
+        ("POST", "/spaces", f"{HOME}//evil.example", "/login?next=/&unsent=yes"),
+        ("POST", "/spaces", "http://[half", "/login?next=/&unsent=yes"),
+    ],
+)
+async def test_who_is_signed_out_comes_back_to_the_page_before(method, path, referer, location):
+    async with guarded(token=TOKEN) as client:
+        sent = SIGNED_OUT | ({"Referer": referer} if referer else {})
+        answer = await client.request(method, path, headers=sent)
+        assert (answer.status_code, answer.headers["location"]) == (303, location)
+
+
+@pytest.mark.parametrize(
+    ("goal", "location"),
+    [
+        ("/deployments/a?asset_id=b", "/deployments/a?asset_id=b"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("http://evil.example", "/"),
+        # A browser would leave the tab out.
+        ("/\t/evil.example", "/%09/evil.example"),
+        ("", "/"),
+    ],
+)
+async def test_a_login_leads_nowhere_else(goal, location):
+    app = FastAPI()
+    app.state.services = SimpleNamespace(keys=Keys(TOKEN), feed=SimpleNamespace(cursor="0"))
+    app.include_router(login.router)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=HOME, params={"next": goal}
+    ) as client:
+        wrong = await client.post("/login", data={"token": "x"})
+        assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, True)
+        assert SESSION_COOKIE not in wrong.headers["set-cookie"]
+        assert "This is not the token" in wrong.text
+        # Whoever has not shown the token is told nothing.
+        assert "data-cursor" not in wrong.text
+        right = await client.post("/login", data={"token": TOKEN})
+        assert (right.status_code, right.headers["location"]) == (303, location)
+        assert SESSION_COOKIE in right.headers["set-cookie"]
 
 
 async def chunks(size):
