@@ -136,7 +136,12 @@ async def _beside(
         compared = metrics(ours, theirs)
         differing = [p for p in fields(ours.input_schema, theirs.input_schema) if not p.same]
         if predicted:
-            pairs, reason = await _predicted(here, ours, theirs)
+            # Told apart by their IDs: both may bear one name.
+            pairs, reason = await _predicted(
+                here,
+                ours.model_copy(update={"name": record.asset.asset_id}),
+                theirs.model_copy(update={"name": asset_id}),
+            )
     return {"metrics": compared, "fields": differing, "predictions": pairs, "reason": reason}
 
 
