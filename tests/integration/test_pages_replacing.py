@@ -108,7 +108,7 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
     await expect(second.locator(".timeline")).to_contain_text("update-failed")
     await expect(page.locator("#notice")).to_contain_text("Updating")
     await page.context.set_offline(False)
-    await expect(page.locator("#notice")).to_contain_text("Failed")
+    await expect(page.locator("#notice")).to_contain_text("Failed: time_limit")
     await expect(page.locator("#connection")).to_be_hidden()
     await expect(page.locator("#notice")).to_contain_text("What served before still serves")
     await expect(page.locator("#notice .bad")).to_have_text("failed")
