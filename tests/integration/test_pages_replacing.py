@@ -155,7 +155,7 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
     await page.get_by_role("button", name="Replace", exact=True).click()
     await expect(page.locator(".status")).to_have_text("updating")
     console.kill()
-    await expect(page.locator("#connection")).to_contain_text("Connection lost")
+    await expect(page.locator("#connection")).to_contain_text("Trying again")
     console = begun("first", port)
     await expect(page.locator("#notice")).to_contain_text("Failed")
     await expect(page.locator("#connection")).to_be_hidden()
