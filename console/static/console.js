@@ -47,8 +47,8 @@ function replace(part, fresh) {
   }
   if (part.innerHTML === fresh.innerHTML) return;
   part.replaceChildren(...fresh.childNodes);
-  const again = held && [...part.querySelectorAll("a, button, summary")].find((one) => one.isEqualNode(held));
-  if (again) again.focus();
+  const place = held && [...part.querySelectorAll("a, button, summary")].find((one) => one.isEqualNode(held));
+  if (place) place.focus();
 }
 
 function soon() {
