@@ -2,7 +2,16 @@
 
 from fastapi import APIRouter
 
-from console.pages import audit, deadletters, deployments, login, models, projects, replacing, spaces
+from console.pages import (
+    audit,
+    deadletters,
+    deployments,
+    login,
+    models,
+    projects,
+    replacing,
+    spaces,
+)
 
 router = APIRouter(include_in_schema=False)
 for part in (projects, models, spaces, deployments, replacing, audit, deadletters, login):
