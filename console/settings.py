@@ -9,6 +9,7 @@ from pathlib import Path
 from client.commands import whoami
 from client.supervisor import CONSOLE_PORT
 from schemas import variables
+from telemetry.settings import TelemetrySettings
 from transport.settings import Settings
 
 HOST = "127.0.0.1"
@@ -23,6 +24,7 @@ class ConsoleSettings:
     ``token`` is asked of every caller where it is set, and made up where the console is bound to
     an address that other machines reach. ``hosts`` are the names it answers to beside its address.
     ``in_flight`` bounds the requests that wait for an answer; ``answer_timeout_s`` how long.
+    ``streams`` bounds the event streams that are open at once.
     """
 
     kafka: Settings
@@ -33,9 +35,11 @@ class ConsoleSettings:
     actor: str = field(default_factory=whoami)
     in_flight: int = 512
     answer_timeout_s: float = 30.0
+    streams: int = 200
     upload_bytes: int = 512 * 1024**2
     ready_file: Path | None = None
     token_made_up: bool = False
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     @property
     def is_local(self) -> bool:
@@ -65,9 +69,11 @@ class ConsoleSettings:
             hosts=tuple(name.strip().lower() for name in names if name.strip()),
             in_flight=variables.CONSOLE_IN_FLIGHT.whole(given),
             answer_timeout_s=variables.CONSOLE_TIMEOUT.whole(given) / 1000,
+            streams=variables.CONSOLE_STREAMS.whole(given),
             upload_bytes=variables.CONSOLE_UPLOAD.whole(given) * 1024**2,
             ready_file=variables.READY_FILE.path(given),
             token_made_up=made_up,
+            telemetry=TelemetrySettings.from_env(given),
         )
 
 

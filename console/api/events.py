@@ -55,6 +55,12 @@ def matching(
 Filter = Annotated[Matches, Depends(matching)]
 
 
+async def place(here: Here) -> AsyncIterator[None]:
+    """Hold one of the places for streams until the answer has ended."""
+    with here.streams.place():
+        yield
+
+
 @router.get("/events", summary="Events of the audit log", responses=problems(422))
 async def events(
     here: Here,
@@ -102,8 +108,9 @@ async def events(
             "description": "Each event's data is the JSON of the event, its id a cursor.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(422),
+        **problems(422, 503),
     },
+    dependencies=[Depends(place)],
 )
 async def stream(
     here: Here,
@@ -121,7 +128,10 @@ async def stream(
         Query(max_length=2000, description="The same, for a first connection; `start`: all."),
     ] = None,
 ) -> StreamingResponse:
-    """Send every event that matches, for as long as the caller listens."""
+    """Send every event that matches, for as long as the caller listens.
+
+    So many may listen at once (`BATON_CONSOLE_STREAMS`); the next is a 503 with `Retry-After`.
+    """
     place = last_event_id or after
     cursor = here.feed.cursor if place is None else _place(here.feed, place)
     return StreamingResponse(

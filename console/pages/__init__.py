@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from console.pages import audit, deployments, replacing, spaces
+from console.pages import audit, deployments, replacing, spaces, traffic
 
 router = APIRouter(include_in_schema=False)
-for part in (spaces, deployments, replacing, audit):
+for part in (spaces, deployments, traffic, replacing, audit):
     router.include_router(part.router)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,6 +18,7 @@ from console.preferences import remember, trace
 from console.problems import Problem, as_problem
 from console.services import Services
 from schemas.events import EventName
+from schemas.records import DeploymentRecord
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def render(
         "csrf": forms.token(request),
         "path": request.url.path,
         "cursor": request.state.cursor,
+        "about": "",
         **context,
     }
     response = _templates.TemplateResponse(request, template, shown, status_code=status)
@@ -83,6 +86,21 @@ async def notice(request: Request, here: Services) -> documents.Command | None:
     command_id = request.query_params.get("command", "")
     progress = await here.commands.progress(command_id) if command_id else None
     return None if progress is None else documents.command(progress)
+
+
+def about(**filters: str) -> str:
+    """Return the filters of the event stream that renews a page: without them, every event does."""
+    return urlencode(filters)
+
+
+def about_deployment(record: DeploymentRecord, told: documents.Command | None) -> str:
+    """Return those of a deployment's page; while a command is awaited, its space's events are.
+
+    A command that cannot be read is refused by an event that names no deployment.
+    """
+    if told is not None and told.status in {"pending", "running"}:
+        return about(space_id=record.space_id)
+    return about(deployment_id=record.deployment_id)
 
 
 async def send(  # noqa: PLR0913 - a command and where its page is

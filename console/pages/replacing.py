@@ -53,6 +53,7 @@ async def candidates(
             "fields": differing,
             "reasons": list(Reason),
             "notice": await page.notice(request, here),
+            "about": page.about(space_id=record.space_id),
         },
     )
 

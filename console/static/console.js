@@ -1,13 +1,17 @@
-// Keeps a page true while it is open: each event of the log renews its live parts from the server.
+// Keeps a page true while somebody looks at it: the events that concern it renew its live parts from
+// the server, and a part with data-every renews itself from its own address.
 "use strict";
 
-const SETTLE_MS = 100;
+const PAUSE_MS = 250;
+const RETRY_MS = 5000;
 const KEPT = 8;
-let due = null;
+let renewing = false;
+let again = false;
+let source = null;
+let retry = null;
 
-async function renew() {
-  due = null;
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+async function renew(url) {
+  const answer = await fetch(url, { headers: { accept: "text/html" } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
@@ -20,23 +24,47 @@ async function renew() {
   if (told && notice && told.textContent.trim() !== notice.textContent.trim()) {
     notice.replaceChildren(...told.childNodes);
   }
+  // Where a stream that is opened anew begins.
+  if (page.body.dataset.cursor) document.body.dataset.cursor = page.body.dataset.cursor;
 }
 
-function soon() {
-  if (due === null) due = setTimeout(renew, SETTLE_MS);
+// At once, and then once a pause for all that came meanwhile: never two at a time.
+async function soon() {
+  again = true;
+  if (renewing) return;
+  renewing = true;
+  while (again) {
+    again = false;
+    // A console that does not answer is told by the stream, which comes back with it.
+    await renew(location.href).catch(() => {});
+    await new Promise((done) => setTimeout(done, PAUSE_MS));
+  }
+  renewing = false;
 }
 
 function follow() {
+  clearTimeout(retry);
+  if (source) source.close();
+  // A browser has few connections to spare: pages that nobody sees do without.
+  if (document.hidden) return;
   const lost = document.querySelector("#connection");
-  const source = new EventSource(
-    `/api/events/stream?after=${encodeURIComponent(document.body.dataset.cursor)}`,
-  );
-  for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
-  source.onerror = () => { lost.hidden = false; };
+  const { about, cursor, events } = document.body.dataset;
+  source = new EventSource(`/api/events/stream?after=${encodeURIComponent(cursor)}&${about}`);
+  for (const name of events.split(" ")) source.addEventListener(name, soon);
+  source.onerror = () => {
+    lost.hidden = false;
+    // Refused, as where too many are open: a browser does not come back from that by itself.
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(resume, RETRY_MS);
+  };
   source.onopen = () => {
     if (!lost.hidden) soon();
     lost.hidden = true;
   };
+}
+
+function resume() {
+  follow();
+  if (!document.hidden) soon();
 }
 
 function shown(answer) {
@@ -108,4 +136,11 @@ document.addEventListener("click", (event) => {
 });
 const panel = document.querySelector("#panel");
 if (panel) test(panel);
+for (const part of document.querySelectorAll("[data-every]")) {
+  const tick = () => { if (!document.hidden) renew(part.dataset.from).catch(() => {}); };
+  setInterval(tick, 1000 * part.dataset.every);
+  // What the server has begun to look for when it was asked first.
+  setTimeout(tick, 1000);
+}
+document.addEventListener("visibilitychange", resume);
 follow();
