@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Of a drawing, in its own units; TOP is left for the labels of marks, the foot for the times.
-WIDTH, HEIGHT = 600, 120
+WIDTH, HEIGHT = 320, 120
 TOP, BOTTOM = 20, 100
 # Labels of marks that are nearer to each other would lie one over the other.
-LABEL_WIDTH = 44
+LABEL_WIDTH = 46
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Chart:
     lines: list[Line]
     marks: list[Mark]
     text: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    upper: int = TOP
+    lower: int = BOTTOM
 
 
 def chart(
@@ -61,7 +65,7 @@ def chart(
 ) -> Chart:
     """Return a chart of ``lines``: values at even distances over ``span`` (seconds since 1970).
 
-    None is a gap. ``moments`` outside of the span are left out.
+    None is a gap. ``moments`` before the span are left out; one behind it lies at its end.
     """
     most = max((v for values in lines.values() for v in values if v is not None), default=0.0)
     top = ceiling(most)
@@ -92,9 +96,9 @@ def marks(moments: Sequence[Moment], span: tuple[float, float]) -> list[Mark]:
     found: list[Mark] = []
     free = float(WIDTH)
     for moment in sorted(moments, key=lambda each: each.at_s, reverse=True):
-        if not begin <= moment.at_s <= end:
-            continue
-        x = round((moment.at_s - begin) / (end - begin) * WIDTH, 1)
+        if moment.at_s < begin:
+            break
+        x = round(min((moment.at_s - begin) / (end - begin), 1.0) * WIDTH, 1)
         # It ends at its mark, unless that would be left of the drawing.
         right = max(x, float(LABEL_WIDTH))
         if right <= free:

@@ -52,7 +52,7 @@ def shown(series: Series, switches: list[Moment], now_s: float) -> dict[str, Any
     # A value stands for its bin: it is drawn at the bin's end.
     span = (begin + BIN_S, until)
     rates = series.rates(now_s)
-    within = [each for each in switches if begin <= each.at_s <= until]
+    within = [each for each in switches if each.at_s >= span[0]]
     charts = [
         chart(
             "Requests a second", "/s", {"requests": [r.requests_s for r in rates]}, switches, span

@@ -133,11 +133,12 @@ def test_a_path_has_gaps_and_lone_points():
 
 
 def test_of_marks_that_are_near_the_newest_has_its_label():
-    moments = [Moment(T + s, str(s)) for s in (-1, 0, 90, 92, 101)]
+    moments = [Moment(T + s, str(s)) for s in (-1, 0, 40, 90, 92, 101)]
     found = marks(moments, (T, T + 100))
-    assert [mark.x for mark in found] == [0.0, 540.0, 552.0]
-    assert [mark.label for mark in found] == ["0", "", "92"]
-    assert [mark.left for mark in found] == [False, True, True]
+    # What happened just now, behind the last whole bin, lies at the end.
+    assert [mark.x for mark in found] == [0.0, 128.0, 288.0, 294.4, 320.0]
+    assert [mark.label for mark in found] == ["0", "40", "", "", "101"]
+    assert [mark.left for mark in found] == [False, True, True, True, True]
 
 
 def test_a_chart_says_what_it_shows():
