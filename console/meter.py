@@ -88,10 +88,12 @@ class Meter:
             # Charts are not worth a process: whoever asks next begins again.
             log.warning("the traffic of deployments is not measured for now: %s", error)
         finally:
-            for looking in self._looking:
-                looking.cancel()
             self._watched.clear()
             self._places.clear()
+            for looking in self._looking:
+                looking.cancel()
+            if self._looking:
+                await asyncio.wait(self._looking)
 
     async def _follow(self) -> None:
         # Requests first: they are known before their answers are looked at.

@@ -95,8 +95,7 @@ async def events(
             scanned += 1
             if len(items) == limit or scanned == MAX_SCANNED:
                 break
-    end = all(mine >= newest for mine, newest in zip(cursor, feed.cursor, strict=True))
-    return documents.Events(items=items, cursor=str(cursor), end=end)
+    return documents.Events(items=items, cursor=str(cursor), end=not cursor.lacks(feed.cursor))
 
 
 @router.get(

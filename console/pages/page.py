@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 
 from client.errors import CommandRejected, UpdateFailed
 from console import documents, forms
+from console.cursor import Cursor
 from console.preferences import remember, trace
 from console.problems import Problem, as_problem
 from console.services import Services
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 # Most commands end at once: then the page that follows says so. A verification is shown as it goes.
 QUICK_S = 2.0
 SERVER_ERROR = 500
+# How long a page waits for the event that its browser was told of.
+TOLD_S = 1.0
 # Of a revision.
 DIGITS = 18
 
@@ -41,9 +44,14 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def page(request: Request) -> Response:
+            feed = request.app.state.services.feed
             # Before the page is made: what comes while it is, its script asks for.
-            request.state.cursor = str(request.app.state.services.feed.cursor)
+            request.state.cursor = str(feed.cursor)
             try:
+                # An event has renewed the page, and another console may have sent it.
+                if (told := request.headers.get("last-event-id")) is not None:
+                    await feed.reached(Cursor.parse(told, feed.partitions), TOLD_S)
+                    request.state.cursor = str(feed.cursor)
                 return await handle(request)
             except Exception as error:
                 problem = as_problem(error)

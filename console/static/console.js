@@ -9,9 +9,13 @@ let renewing = false;
 let again = false;
 let source = null;
 let retry = null;
+let told = null;
 
 async function renew(url) {
-  const answer = await fetch(url, { headers: { accept: "text/html" } });
+  const headers = { accept: "text/html" };
+  // No older than the event, whichever console answers.
+  if (told) headers["last-event-id"] = told;
+  const answer = await fetch(url, { headers });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
@@ -19,10 +23,10 @@ async function renew(url) {
     // Whoever is filling in a form there must not lose it.
     if (fresh && !part.contains(document.activeElement)) part.replaceChildren(...fresh.childNodes);
   }
-  const told = page.querySelector("#notice");
+  const news = page.querySelector("#notice");
   const notice = document.querySelector("#notice");
-  if (told && notice && told.textContent.trim() !== notice.textContent.trim()) {
-    notice.replaceChildren(...told.childNodes);
+  if (news && notice && news.textContent.trim() !== notice.textContent.trim()) {
+    notice.replaceChildren(...news.childNodes);
   }
   // Where a stream that is opened anew begins.
   if (page.body.dataset.cursor) document.body.dataset.cursor = page.body.dataset.cursor;
@@ -42,6 +46,11 @@ async function soon() {
   renewing = false;
 }
 
+function happened(event) {
+  told = event.lastEventId;
+  soon();
+}
+
 function follow() {
   clearTimeout(retry);
   if (source) source.close();
@@ -50,7 +59,7 @@ function follow() {
   const lost = document.querySelector("#connection");
   const { about, cursor, events } = document.body.dataset;
   source = new EventSource(`/api/events/stream?after=${encodeURIComponent(cursor)}&${about}`);
-  for (const name of events.split(" ")) source.addEventListener(name, soon);
+  for (const name of events.split(" ")) source.addEventListener(name, happened);
   source.onerror = () => {
     lost.hidden = false;
     // Refused, as where too many are open: a browser does not come back from that by itself.

@@ -110,6 +110,19 @@ def take(feed, *events):
         feed._keep(one, 100)
 
 
+async def test_a_page_waits_for_the_event_that_renewed_it(feed):
+    take(feed, event(1))
+    await feed.reached(Cursor((1, 0)), 9)
+    coming = asyncio.create_task(feed.reached(Cursor((1, 2)), 9))
+    for sequence in (1, 2):
+        await asyncio.sleep(0)
+        assert not coming.done()
+        take(feed, event(sequence, 1))
+    await coming
+    # It may never come: then the page is made without.
+    await feed.reached(Cursor((9, 9)), 0.01)
+
+
 async def test_newest_first_and_as_many_as_asked(feed):
     take(feed, event(1, time="1"), event(2, time="3"), event(1, 1, time="2"))
     found = [(e.partition, e.sequence) for e in feed.newest(2)]

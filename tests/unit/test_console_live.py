@@ -1,18 +1,23 @@
 """What the console measures and draws, without a broker: bins, places, charts, streams, metrics."""
 
+import asyncio
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import Route
 
+from console import meter as meters
 from console.charts import BOTTOM, TOP, WIDTH, Moment, ceiling, chart, marks, path
+from console.meter import Meter
 from console.metrics import NO_ROUTE, ConsoleMetrics, Metered, method, route
 from console.pages.traffic import shown
 from console.places import KEPT, Places
 from console.series import BIN_S, BINS, DELAY_S, WINDOW_S, Rate, Series, end, quantile
 from console.streams import Streams, StreamsFullError
+from transport.settings import Settings
 
 # The begin of a bin.
 T = 1_700_000_000.0
@@ -114,6 +119,88 @@ def test_places_are_bounded():
     assert places.at(0) is None
     assert places.at(2 * KEPT) == 2 * KEPT
     assert len(places._offsets) <= 2 * KEPT
+
+
+# The meter, of a consumer that has fetched some
+
+
+class Fetched:
+    """A consumer at whose partitions ``records`` were fetched, of a log that goes on to ``end``."""
+
+    def __init__(self, records, end):
+        self.records, self.end, self.at = records, end, 0
+
+    async def position(self, _part):
+        return self.at
+
+    async def getmany(self, part, max_records):
+        found, self.records = self.records[:max_records], self.records[max_records:]
+        self.at += len(found)
+        return {part: found} if found else {}
+
+    def last_stable_offset(self, _part):
+        return self.end
+
+    def seek(self, _part, offset):
+        self.at = offset
+
+
+def asked(offset):
+    return SimpleNamespace(offset=offset, timestamp=int(T * 1000) + offset, headers=[])
+
+
+def answer(offset, deployment=b"d", took_ms=7, **headers):
+    named = {"deployment-id": deployment, "status": b"ok"} | headers
+    value = b'{"predictions":[],"request":{"partition":0,"offset":%d}}' % offset
+    at_ms = int(T * 1000) + offset + took_ms
+    return SimpleNamespace(offset=offset, timestamp=at_ms, headers=list(named.items()), value=value)
+
+
+@pytest.fixture
+async def meter():
+    found = Meter(Settings("127.0.0.1:1", data_partitions=1))
+    found._task = asyncio.create_task(asyncio.sleep(99))
+    found.series("d").since_s = T
+    yield found
+    await found.stop()
+
+
+async def test_answers_of_those_who_are_asked_for_are_counted(meter):
+    (requests,), (responses,) = meter._requests, meter._responses
+    await meter._read(Fetched([asked(n) for n in range(10)], 10), requests, 99)
+    answers = [answer(0), answer(1, status=b"error"), answer(2, b"another"), answer(50)]
+    await meter._read(Fetched(answers, 4), responses, 99)
+    # That of a request which nobody saw has no latency.
+    assert meter.series("d").rate(now(1), 5) == Rate(3 / BIN_S, 1 / BIN_S, 7.0, 7.0)
+    assert not meter.series("d").sampled(now(1))
+    assert meter.measured == 1
+
+
+async def test_what_is_too_much_is_passed_over_and_estimated(meter):
+    (requests,), (responses,) = meter._requests, meter._responses
+    for begin in (0, 40):
+        fetched = Fetched([asked(begin + n) for n in range(10)], begin + 40)
+        fetched.at = begin
+        await meter._read(fetched, requests, 10)
+        assert fetched.at == begin + 40
+    fetched = Fetched([answer(n) for n in range(20, 40)], 100)
+    await meter._read(fetched, responses, 10)
+    assert fetched.at == 100
+    series = meter.series("d")
+    # Ten of a hundred; their requests were passed over, in an even stream.
+    assert series.rate(now(1), 5) == Rate(100 / BIN_S, 0.0, 7.0, 7.0)
+    assert series.sampled(now(1))
+
+
+async def test_nobody_looks_and_nothing_is_kept(meter, monkeypatch):
+    monkeypatch.setattr(meters, "MOST", 2)
+    for name in ("e", "f"):
+        meter.series(name)
+    assert list(meter._watched) == ["e", "f"]
+    assert meter._wanted()
+    monkeypatch.setattr(meters, "ASKED_S", 0.0)
+    assert not meter._wanted()
+    assert meter.measured == 0
 
 
 # Charts
