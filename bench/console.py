@@ -1,9 +1,10 @@
 """The console in a real browser: how long a page takes, and how soon a change shows in it.
 
 ``python -m bench.console``. A first page is one in a browser context that has never been here, from
-the begin of the navigation to its load event. A live update is from the time in the event (the
-worker has decided; its transaction is still to be committed) to the change of the page in a
-browser that did not ask for it. Meanwhile a client scores. All share this machine and its clock.
+the begin of the navigation to its load event; of that, the console's part is from the request to
+the end of its answer. A live update is from the time in the event (the worker has decided; its
+transaction is still to be committed) to the change of the page in a browser that did not ask for
+it. Both while nobody scores, and while a client does. All share this machine and its clock.
 """
 
 import argparse
@@ -50,16 +51,23 @@ revision => new Promise(done => {
   if (window.seen[revision]) done(window.seen[revision]); else window.wanted[revision] = done;
 })
 """
-LOADED = "() => performance.getEntriesByType('navigation')[0].loadEventStart"
+LOADED = """
+() => {
+  const {loadEventStart, requestStart, responseEnd} = performance.getEntriesByType("navigation")[0];
+  return [loadEventStart, responseEnd - requestStart];
+}
+"""
+# There is none here: it would be emulated on the cores that are measured.
+CHROMIUM = ["--disable-gpu"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Milliseconds of one thing, measured again and again, and what its p95 must reach."""
+    """Milliseconds of one thing, measured again and again; its p95 must reach ``goal``, if any."""
 
     title: str
-    goal: float
     times_ms: list[float]
+    goal: float = float("inf")
 
     @property
     def reached(self) -> bool:
@@ -96,22 +104,22 @@ async def measured(settings: Settings, address: str, times: int) -> list[Figures
         deployment, assets = await deployed(client, manifest)
         traffic = Traffic(scoring, deployment, fields, rows, RATE, floor=1)
         # Debian's, or the one that Playwright has fetched.
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        traffic.start()
-        try:
-            await traffic.until_answered(RATE)
-            page = f"{address}/deployments/{deployment}"
-            spaces = await first_pages(browser, f"{address}/spaces", times)
-            deployments = await first_pages(browser, page, times)
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM
+        )
+        page = f"{address}/deployments/{deployment}"
+        found = []
+        for when in ("nobody scores", f"{RATE} requests/s"):
+            found += await first_pages(browser, f"{address}/spaces", times, f"spaces, {when}")
+            found += await first_pages(browser, page, times, f"a deployment, {when}")
             updates = await live_updates(browser, page, client, (deployment, assets), times)
-        finally:
-            await traffic.stop()
-            await browser.close()
-    return [
-        Figures("first page: spaces", FIRST_PAGE_MS, spaces),
-        Figures("first page: a deployment", FIRST_PAGE_MS, deployments),
-        Figures("live update of a deployment's page", LIVE_UPDATE_MS, updates),
-    ]
+            found.append(Figures(f"live update, {when}", updates, LIVE_UPDATE_MS))
+            if traffic.answered == 0:
+                traffic.start()
+                await traffic.until_answered(RATE)
+        await traffic.stop()
+        await browser.close()
+    return found
 
 
 async def deployed(client: BatonClient, manifest: Manifest) -> tuple[str, list[str]]:
@@ -122,16 +130,20 @@ async def deployed(client: BatonClient, manifest: Manifest) -> tuple[str, list[s
     return created.deployment_id, assets
 
 
-async def first_pages(browser: Browser, url: str, times: int) -> list[float]:
+async def first_pages(browser: Browser, url: str, times: int, title: str) -> list[Figures]:
     """Return how long the page took, each time in a context without cache and cookies."""
-    found = []
+    found: list[tuple[float, float]] = []
     for _ in range(times):
         context = await browser.new_context()
         page = await context.new_page()
         await page.goto(url, wait_until="load")
-        found.append(float(await page.evaluate(LOADED)))
+        found.append(await page.evaluate(LOADED))
         await context.close()
-    return found
+    loaded, answered = zip(*found, strict=True)
+    return [
+        Figures(f"first page: {title}", list(loaded), FIRST_PAGE_MS),
+        Figures("  of it the console's part", list(answered)),
+    ]
 
 
 async def live_updates(
@@ -172,10 +184,14 @@ def show(found: list[Figures]) -> None:
             each.title,
             str(len(each.times_ms)),
             *(f"{value:.0f}" for value in (p50, p95, max(each.times_ms))),
-            f"≤ {each.goal:.0f}",
-            "reached" if each.reached else "missed",
+            *(("", "") if each.goal == float("inf") else (f"≤ {each.goal:.0f}", verdict(each))),
         )
     console.print(table)
+
+
+def verdict(figures: Figures) -> str:
+    """Return whether the goal is reached, in a word."""
+    return "reached" if figures.reached else "missed"
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def test_bound_elsewhere_it_asks_for_a_token_whoever_set_it(host):
         ("BATON_CONSOLE_IN_FLIGHT", "0"),
         ("BATON_CONSOLE_TIMEOUT_MS", "-1"),
         ("BATON_CONSOLE_UPLOAD_MB", "1.5"),
+        ("BATON_CONSOLE_STREAMS", "0"),
+        ("BATON_METRICS_PORT", "x"),
     ],
 )
 def test_a_wrong_setting_is_named(name, text):

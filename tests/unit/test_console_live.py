@@ -13,6 +13,7 @@ from console import meter as meters
 from console.charts import BOTTOM, TOP, WIDTH, Moment, ceiling, chart, marks, path
 from console.meter import Meter
 from console.metrics import NO_ROUTE, ConsoleMetrics, Metered, method, route
+from console.pages.page import about_deployment
 from console.pages.traffic import shown
 from console.places import KEPT, Places
 from console.series import BIN_S, BINS, DELAY_S, WINDOW_S, Rate, Series, end, quantile
@@ -248,6 +249,19 @@ def test_a_page_shows_what_is_known_with_its_marks():
     assert told["since"] == told["begin"]
     assert dict(told["rates"])["10 s"] == Rate(0.1, 0.0, 5.0, 5.0)
     assert shown(Series(), [], now(1))["since"] is None
+
+
+# What renews a page
+
+
+@pytest.mark.parametrize(
+    ("status", "filters"),
+    [(None, "deployment_id=d"), ("done", "deployment_id=d"), ("pending", "space_id=a%26b")],
+)
+def test_a_deployment_s_page_hears_of_its_own_and_of_a_command_that_is_awaited(status, filters):
+    record = SimpleNamespace(deployment_id="d", space_id="a&b")
+    told = status and SimpleNamespace(status=status)
+    assert about_deployment(record, told) == filters
 
 
 # Streams
