@@ -62,8 +62,10 @@ function follow() {
   for (const name of events.split(" ")) source.addEventListener(name, happened);
   source.onerror = () => {
     lost.hidden = false;
+    if (source.readyState !== EventSource.CLOSED) return;
     // Refused, as where too many are open: a browser does not come back from that by itself.
-    if (source.readyState === EventSource.CLOSED) retry = setTimeout(resume, RETRY_MS);
+    soon();
+    retry = setTimeout(follow, RETRY_MS);
   };
   source.onopen = () => {
     if (!lost.hidden) soon();
