@@ -1,8 +1,10 @@
 """A deployment's requests, errors and latencies over the last minutes, in bins of some seconds."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 BIN_S = 5
 BINS = 180
@@ -83,13 +85,14 @@ class Series:
         if not known:
             return Rate()
         found = [self._bins[number] for number in known if number in self._bins]
-        latencies: Counter[int] = sum((each.latencies_ms for each in found), Counter())
+        latencies = found[0].latencies_ms if len(found) == 1 else Counter[int]()
+        for each in found if len(found) > 1 else ():
+            latencies.update(each.latencies_ms)
         span_s = BIN_S * len(known)
         return Rate(
             sum(each.answers for each in found) / span_s,
             sum(each.errors for each in found) / span_s,
-            quantile(latencies, 0.5),
-            quantile(latencies, 0.99),
+            *quantiles(latencies, 0.5, 0.99),
         )
 
     def _forget(self, newest: int) -> None:
@@ -102,14 +105,15 @@ def end(now_s: float) -> float:
     return float(_end(now_s) * BIN_S)
 
 
-def quantile(counts: Counter[int], share: float) -> float | None:
-    """Return the nearest-rank quantile of values and how often each came; None of nothing."""
-    rank = min(int(share * counts.total()), counts.total() - 1)
-    for value in sorted(counts):
-        rank -= counts[value]
-        if rank < 0:
-            return float(value)
-    return None
+def quantiles(counts: Counter[int], *shares: float) -> list[float | None]:
+    """Return the nearest-rank quantiles of values and how often each came; None of nothing."""
+    if not counts:
+        return [None] * len(shares)
+    values = sorted(counts)
+    upto = list(accumulate(counts[value] for value in values))
+    # The first value of which so many are no greater.
+    ranks = [min(int(share * upto[-1]), upto[-1] - 1) + 1 for share in shares]
+    return [float(values[bisect_left(upto, rank)]) for rank in ranks]
 
 
 def _end(now_s: float) -> int:
