@@ -106,4 +106,5 @@ def route(scope: Scope) -> str:
 
 def method(scope: Scope) -> str:
     """Return the request's method; "other" where it is a client's invention."""
-    return scope["method"] if scope["method"] in METHODS else "other"
+    name: str = scope["method"]
+    return name if name in METHODS else "other"
