@@ -108,7 +108,7 @@ async def measured(settings: Settings, address: str, times: int) -> list[Figures
             executable_path=shutil.which("chromium"), args=CHROMIUM
         )
         page = f"{address}/deployments/{deployment}"
-        found = []
+        found: list[Figures] = []
         for when in ("nobody scores", f"{RATE} requests/s"):
             found += await first_pages(browser, f"{address}/spaces", times, f"spaces, {when}")
             found += await first_pages(browser, page, times, f"a deployment, {when}")
