@@ -13,13 +13,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from client.traffic import place_of
 from console.places import Places
 from console.series import WINDOW_S, Series
 from schemas.scoring import DEPLOYMENT_ID, STATUS
+from transport.consumer import Consumer
 from transport.reading import POLL_MS, new_consumer, partitions_of
 from transport.settings import Settings
 
@@ -122,7 +123,7 @@ class Meter:
             del self._watched[deployment_id]
         return bool(self._watched)
 
-    async def _begin(self, consumer: AIOKafkaConsumer, where: list[TopicPartition]) -> None:
+    async def _begin(self, consumer: Consumer, where: list[TopicPartition]) -> None:
         """Count the deployments that were asked for anew from here on, and look at their past."""
         until = {part: await consumer.position(part) for part in where}
         fresh = {d: w.series for d, w in self._watched.items() if w.series.since_s is None}
@@ -135,7 +136,7 @@ class Meter:
         self._looking.add(looking)
         looking.add_done_callback(self._looking.discard)
 
-    async def _read(self, consumer: AIOKafkaConsumer, part: TopicPartition, share: int) -> None:
+    async def _read(self, consumer: Consumer, part: TopicPartition, share: int) -> None:
         """Take what was fetched of ``part``, up to ``share``, and pass over what lies behind it."""
         begin = await consumer.position(part)
         records = (await consumer.getmany(part, max_records=share)).get(part, [])
@@ -207,7 +208,7 @@ def count(
     )
 
 
-async def _between(consumer: AIOKafkaConsumer, span: Span) -> AsyncGenerator[Any, None]:
+async def _between(consumer: Consumer, span: Span) -> AsyncGenerator[Any, None]:
     """Yield the records of each partition from its first offset on, before its second."""
     consumer.assign(list(span))
     for part, (begin, _) in span.items():
