@@ -50,7 +50,7 @@ class _Service:
     command: Sequence[str]
     ready_file: Path
     log: Path
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause_s: float = FIRST_PAUSE_S
