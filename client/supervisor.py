@@ -8,12 +8,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas import variables
 from schemas.errors import BatonError
+from telemetry.settings import MAX_PORT, TelemetrySettings
 from transport.embedded.guard import die_with_parent
 from transport.settings import Settings
 
@@ -49,6 +50,7 @@ class _Service:
     command: Sequence[str]
     ready_file: Path
     log: Path
+    environment: dict[str, str]
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause_s: float = FIRST_PAUSE_S
@@ -66,6 +68,18 @@ def child_environment(settings: Settings) -> dict[str, str]:
 def started_by(modules: Sequence[str]) -> dict[str, Sequence[str]]:
     """Return the command that starts each of these services, by its name."""
     return {name: [sys.executable, "-m", name] for name in modules}
+
+
+def metrics_ports(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the port of each service's metrics: BATON_METRICS_PORT, and those that follow.
+
+    0 stays 0, a free one for each; nothing where it is not set. Raises SettingsError.
+    """
+    services = list(names)
+    if not variables.METRICS_PORT.text(environ):
+        return {}
+    first = variables.METRICS_PORT.whole(environ, 0, MAX_PORT - len(services) + 1)
+    return {name: first and first + number for number, name in enumerate(services)}
 
 
 class Supervisor:
@@ -88,8 +102,16 @@ class Supervisor:
         self._environment = child_environment(settings) | dict(environment or {})
         self._scratch = tempfile.TemporaryDirectory(prefix="baton-up-")
         commands = commands or started_by(MODULES)
+        self._ports = metrics_ports(commands, self._environment)
         self._services = [
-            _Service(name, command, Path(self._scratch.name) / name, logs / f"{name}.log")
+            _Service(
+                name,
+                command,
+                ready_file := Path(self._scratch.name) / name,
+                logs / f"{name}.log",
+                {"BATON_READY_FILE": str(ready_file)}
+                | ({"BATON_METRICS_PORT": str(self._ports[name])} if name in self._ports else {}),
+            )
             for name, command in commands.items()
         ]
 
@@ -97,6 +119,16 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """The processes by service."""
         return {s.name: s.process.pid for s in self._services if s.process is not None}
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The address of each service's metrics; of a port that it chooses, where that is told."""
+        host = TelemetrySettings.from_env(self._environment).host
+        return {
+            service.name: f"http://{host}:{port}/metrics" if port else f"see {service.log}"
+            for service in self._services
+            if (port := self._ports.get(service.name)) is not None
+        }
 
     def ready_text(self, name: str) -> str:
         """Return what the service has said when it was ready: the console says its address."""
@@ -173,7 +205,7 @@ class Supervisor:
                 # A terminal's Ctrl-C comes to this process, which stops them in order.
                 start_new_session=True,
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-                env=self._environment | {"BATON_READY_FILE": str(service.ready_file)},
+                env=self._environment | service.environment,
             )
         service.started = time.monotonic()
 

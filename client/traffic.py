@@ -77,14 +77,19 @@ class Traffic:
         deployment_id = headers.get(DEPLOYMENT_ID)
         if deployment_id is None:
             return
-        place = _PLACE.search(record.value, max(len(record.value) - _TAIL_BYTES, 0))
         self._rates.take_answer(
             deployment_id.decode(errors="replace"),
             now_s,
             at_ms=record.timestamp,
-            place=None if place is None else (int(place[1]), int(place[2])),
+            place=place_of(record.value),
             code=_code(record.value) if headers.get(STATUS) == b"error" else None,
         )
+
+
+def place_of(answer: bytes) -> tuple[int, int] | None:
+    """Return the partition and offset of the request that ``answer`` is to, where it says so."""
+    found = _PLACE.search(answer, max(len(answer) - _TAIL_BYTES, 0))
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _code(value: bytes) -> str:

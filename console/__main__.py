@@ -12,9 +12,13 @@ import uvicorn
 from aiokafka.errors import KafkaError
 
 from console.app import create_app
+from console.metrics import ConsoleMetrics
 from console.settings import ConsoleSettings
 from schemas.errors import BatonError, SettingsError
+from telemetry.health import Health
 from telemetry.logs import configure
+from telemetry.metrics import show_health
+from telemetry.server import serve
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
 from transport.ending import end_at_start, end_on_signal, stop_in_time
@@ -44,6 +48,12 @@ async def run(settings: ConsoleSettings) -> None:
     if settings.ready_file is not None:
         # A predecessor's, in the same container.
         settings.ready_file.unlink(missing_ok=True)
+    # Its ready file has the address in it: it is written here.
+    health = Health()
+    health.watch(asyncio.get_running_loop())
+    metrics = ConsoleMetrics()
+    show_health(metrics.registry, health)
+    serve(settings.telemetry, health, metrics.registry)
     listening = _listen(settings)
     settings = replace(settings, port=listening.getsockname()[1])
     kafka = settings.kafka
@@ -52,7 +62,7 @@ async def run(settings: ConsoleSettings) -> None:
     watch = asyncio.create_task(
         watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
     )
-    app = create_app(settings, end_process)
+    app = create_app(settings, end_process, metrics)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -61,21 +71,29 @@ async def run(settings: ConsoleSettings) -> None:
         timeout_graceful_shutdown=DRAIN_S,
         lifespan="on",
     )
-    await Server(config, settings, app).serve(sockets=[listening])
+    await Server(config, settings, app, health).serve(sockets=[listening])
     watch.cancel()
 
 
 class Server(uvicorn.Server):
     """Uvicorn, which says when it serves and ends with status 0."""
 
-    def __init__(self, config: uvicorn.Config, settings: ConsoleSettings, app: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: ConsoleSettings,
+        app: Any,  # noqa: ANN401 - FastAPI's state has any attributes
+        health: Health,
+    ) -> None:
         super().__init__(config)
         self._settings = settings
         self._app = app
+        self._health = health
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell whoever waits where."""
         await super().startup(sockets)
+        self._health.ready()
         log.info("console ready at %s", self._settings.url)
         if self._settings.token_made_up:
             # Nobody else could know it; as long as nobody sets one, it is another at each start.
@@ -90,6 +108,8 @@ class Server(uvicorn.Server):
         """Stop after the running requests. Uvicorn would have the signal end the process."""
         del sig, frame
         if not self.should_exit:
+            # First of all: nobody is to count on it any more.
+            self._health.stopping()
             self.should_exit = True
             # Event streams would never end by themselves.
             if (services := getattr(self._app.state, "services", None)) is not None:

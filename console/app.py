@@ -19,6 +19,7 @@ from console.api import (
     resources,
 )
 from console.following import OnFailure
+from console.metrics import ConsoleMetrics, Metered
 from console.security import Guard, Keys
 from console.services import opened
 from console.settings import ConsoleSettings
@@ -26,14 +27,23 @@ from console.settings import ConsoleSettings
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
+def create_app(
+    settings: ConsoleSettings, on_failure: OnFailure, metrics: ConsoleMetrics | None = None
+) -> FastAPI:
     """Return the application; ``on_failure`` hears of what ends a view of Kafka."""
     keys = Keys(settings.token)
+    metrics = metrics or ConsoleMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings, keys, on_failure) as services:
             app.state.services = services
+            metrics.watch(
+                streams=lambda: services.streams.open,
+                waiting=lambda: services.gateway.waiting,
+                age_s=lambda: services.state.age_s,
+                measured=lambda: services.meter.measured,
+            )
             yield
 
     app = FastAPI(
@@ -47,6 +57,8 @@ def create_app(settings: ConsoleSettings, on_failure: OnFailure) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(Guard, settings=settings, keys=keys)
+    # Added last, called first: what the guard refuses is counted, too.
+    app.add_middleware(Metered, metrics=metrics)
     api = (predictions, inference, resources, commands, events, files, reference)
     for part in api:
         app.include_router(part.router)

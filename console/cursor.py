@@ -40,6 +40,10 @@ class Cursor(tuple[int, ...]):
         """Return this place with ``partition`` read up to ``sequence``."""
         return Cursor((*self[:partition], max(self[partition], sequence), *self[partition + 1 :]))
 
+    def lacks(self, other: "Cursor") -> bool:
+        """Return whether some of what lies before ``other`` lies behind this place."""
+        return any(mine < theirs for mine, theirs in zip(self, other, strict=True))
+
     def within(self, newest: Mapping[int, int]) -> "Cursor":
         """Return this place, where it lies behind the log's end that end."""
         return Cursor(min(sequence, newest[number]) for number, sequence in enumerate(self))

@@ -145,6 +145,13 @@ class Feed:
             except TimeoutError:
                 yield None
 
+    async def reached(self, cursor: Cursor, timeout_s: float) -> None:
+        """Return once what lies before ``cursor`` is at hand, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self._closed and self.cursor.lacks(cursor):
+                    await self._changed.wait()
+
     async def _older(self, number: int, sequence: int) -> AsyncGenerator[AuditEvent, None]:
         """Read the events behind ``sequence`` from Kafka, up to what is at hand."""
         where = [TopicPartition(self._topic.name, number)]

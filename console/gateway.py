@@ -75,6 +75,11 @@ class Gateway:
         # One at a time into a partition's batch, first come first served: see ScoringClient.
         self._doors = [asyncio.Lock() for _ in range(self._requests.partitions)]
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their answers."""
+        return self._waiting
+
     async def start(self) -> None:
         """Connect, and read the answers of the last minutes."""
         self._producer = AIOKafkaProducer(

@@ -23,6 +23,7 @@ from client.errors import (
 from console.answers import RequestIdReusedError
 from console.cursor import CursorError
 from console.gateway import AnswerTimeout, BusyError, RequestTooLargeError
+from console.streams import StreamsFullError
 from schemas.checks import Check, Code
 from schemas.errors import BatonError, StoreError
 from schemas.scoring import ScoringCode
@@ -74,6 +75,7 @@ _STATUS: dict[type[Exception], int] = {
     AnswerTimeout: 504,
     OutcomeTimeout: 504,
     StoreError: 503,
+    StreamsFullError: 503,
 }
 
 
@@ -204,7 +206,9 @@ def _of_baton(error: Any) -> Problem | None:  # noqa: ANN401
         return None
     names = ("request_id", "command_id")
     members = {name: getattr(error, name) for name in names if hasattr(error, name)}
-    return Problem(status, error.code, str(error), **members)
+    after = getattr(error, "retry_after", None)
+    headers = None if after is None else {"Retry-After": after}
+    return Problem(status, error.code, str(error), headers=headers, **members)
 
 
 def _of_kafka(error: Any) -> Problem:  # noqa: ANN401

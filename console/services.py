@@ -14,15 +14,18 @@ from console.commands import SOURCE, Commands
 from console.feed import Feed
 from console.following import OnFailure
 from console.gateway import Gateway
+from console.meter import Meter
 from console.security import Keys
 from console.settings import ConsoleSettings
 from console.state import State
+from console.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """``commands`` writes, ``state`` and ``feed`` are views, ``gateway`` scores.
 
+    ``meter`` measures the traffic of the deployments that somebody looks at.
     ``comparing`` is held while two models are loaded to be compared.
     """
 
@@ -32,6 +35,8 @@ class Services:
     feed: Feed
     commands: Commands
     gateway: Gateway
+    meter: Meter
+    streams: Streams
     store: Store
     comparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -46,6 +51,7 @@ async def opened(
     feed = Feed(kafka, SOURCE, on_failure)
     commands = Commands(kafka, state, feed, actor=settings.actor)
     gateway = Gateway(kafka, settings.in_flight, on_failure)
+    meter = Meter(kafka)
     async with AsyncExitStack() as open_until:
         # It waits for the broker and makes the topics.
         await open_until.enter_async_context(commands)
@@ -54,7 +60,19 @@ async def opened(
             await part.start()
         watching = asyncio.create_task(state.watch(on_failure))
         open_until.callback(watching.cancel)
-        yield Services(settings, keys, state, feed, commands, gateway, Store(kafka.store))
+        # It connects once it is asked.
+        open_until.push_async_callback(meter.stop)
+        yield Services(
+            settings,
+            keys,
+            state,
+            feed,
+            commands,
+            gateway,
+            meter,
+            Streams(settings.streams),
+            Store(kafka.store),
+        )
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -9,6 +9,7 @@ from pathlib import Path
 from client.commands import whoami
 from client.supervisor import CONSOLE_PORT
 from schemas import variables
+from telemetry.settings import TelemetrySettings
 from transport.settings import Settings
 
 HOST = "127.0.0.1"
@@ -23,8 +24,9 @@ class ConsoleSettings:
     ``token`` is asked of every caller where it is set, and made up where the console is bound to
     an address that other machines reach. ``hosts`` are the names it answers to beside its address.
     ``in_flight`` bounds the requests that wait for an answer; ``answer_timeout_s`` how long.
-    ``home`` holds the experiments and models of the ``baton`` command.
+    ``streams`` bounds the event streams that are open at once.
     ``compare_s`` and ``compare_bytes`` bound each model whose predictions are compared.
+    ``home`` holds the experiments and models of the ``baton`` command.
     """
 
     kafka: Settings
@@ -35,12 +37,14 @@ class ConsoleSettings:
     actor: str = field(default_factory=whoami)
     in_flight: int = 512
     answer_timeout_s: float = 30.0
+    streams: int = 200
     upload_bytes: int = 512 * 1024**2
-    home: Path = Path(variables.CONSOLE_HOME.default)
     compare_s: float = 60.0
     compare_bytes: int = 2 * 1024**3
+    home: Path = Path(variables.CONSOLE_HOME.default)
     ready_file: Path | None = None
     token_made_up: bool = False
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     @property
     def is_local(self) -> bool:
@@ -70,12 +74,14 @@ class ConsoleSettings:
             hosts=tuple(name.strip().lower() for name in names if name.strip()),
             in_flight=variables.CONSOLE_IN_FLIGHT.whole(given),
             answer_timeout_s=variables.CONSOLE_TIMEOUT.whole(given) / 1000,
+            streams=variables.CONSOLE_STREAMS.whole(given),
             upload_bytes=variables.CONSOLE_UPLOAD.whole(given) * 1024**2,
-            home=Path(variables.CONSOLE_HOME.text(given)),
             compare_s=variables.VERIFY_TIME_LIMIT.positive(given),
             compare_bytes=int(variables.VERIFY_MEMORY_LIMIT.positive(given) * 1024**2),
+            home=Path(variables.CONSOLE_HOME.text(given)),
             ready_file=variables.READY_FILE.path(given),
             token_made_up=made_up,
+            telemetry=TelemetrySettings.from_env(given),
         )
 
 

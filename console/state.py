@@ -1,6 +1,7 @@
 """The deployment state table, as the console shows it."""
 
 import asyncio
+import time
 
 import orjson
 
@@ -39,6 +40,7 @@ class State:
         self._assets: dict[tuple[str, str], AssetRecord] = {}
         self._deployments: dict[str, None] = {}
         self._commands: dict[str, bytes] = {}
+        self._current_s = time.monotonic()
         self._view = StateView(
             settings.bootstrap_servers,
             settings.topics.state,
@@ -57,7 +59,13 @@ class State:
     async def current(self) -> "State":
         """Return this view once it holds all that the table holds now. Raises TimeoutError."""
         await self._view.catch_up(CATCH_UP_TIMEOUT_S)
+        self._current_s = time.monotonic()
         return self
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was last seen to be current: a broker that is away lets it grow."""
+        return time.monotonic() - self._current_s
 
     async def watch(self, on_failure: OnFailure) -> None:
         """Call ``on_failure`` once the view cannot become current any more.

@@ -14,7 +14,6 @@ PREFIX = "BATON_"
 PAGE = Path("docs/settings.md")
 
 EVERY = "every process"
-SERVICES = "worker, scoring"
 ANY_SERVICE = "worker, scoring, console"
 WORKER = "worker"
 TRYING = "worker, console"
@@ -111,13 +110,14 @@ LOG_FORMAT = Variable(
 )
 METRICS_PORT = Variable(
     "BATON_METRICS_PORT",
-    SERVICES,
+    ANY_SERVICE,
     "",
     "where /metrics, /health/live and /health/ready are served; not set: nowhere; 0: a free port, "
-    "which the log names. Each process of a machine needs its own",
+    "which the log names. Each process of a machine needs its own: `baton up` gives its worker "
+    "this one, and the others those that follow",
 )
 METRICS_HOST = Variable(
-    "BATON_METRICS_HOST", SERVICES, "127.0.0.1", "the address that port is bound to"
+    "BATON_METRICS_HOST", ANY_SERVICE, "127.0.0.1", "the address that port is bound to"
 )
 METRICS_DEPLOYMENTS = Variable(
     "BATON_METRICS_DEPLOYMENTS",
@@ -203,6 +203,12 @@ CONSOLE_TIMEOUT = Variable(
 )
 CONSOLE_UPLOAD = Variable(
     "BATON_CONSOLE_UPLOAD_MB", CONSOLE, "512", "a model file that is uploaded, in MiB at most"
+)
+CONSOLE_STREAMS = Variable(
+    "BATON_CONSOLE_STREAMS",
+    CONSOLE,
+    "200",
+    "event streams that are open at once, at most: each page that somebody looks at has one",
 )
 CONSOLE_HOME = Variable(
     "BATON_CONSOLE_HOME",

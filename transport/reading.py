@@ -9,17 +9,18 @@ from schemas.topics import Topic
 from transport.consumer import Consumer
 
 POLL_MS = 500
+# Events hold manifests: a record may be larger than the default fetch.
+FETCH_BYTES = 16 * 1024**2
 
 
-def new_consumer(bootstrap_servers: str) -> Consumer:
-    """Return a group-less read_committed consumer."""
+def new_consumer(bootstrap_servers: str, fetch_bytes: int = FETCH_BYTES) -> Consumer:
+    """Return a group-less read_committed consumer: ``fetch_bytes`` at once of each partition."""
     return Consumer(
         bootstrap_servers=bootstrap_servers,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        # Events hold manifests: a record may be larger than the default fetch.
-        max_partition_fetch_bytes=16 * 1024**2,
+        max_partition_fetch_bytes=fetch_bytes,
         retry_backoff_ms=20,
     )
 

@@ -59,7 +59,8 @@ def up(  # noqa: PLR0913 - an option each
     """Run Kafka, one worker, one scoring agent and the console until Ctrl-C or SIGTERM.
 
     With --bootstrap-servers it uses that Kafka and starts none. What dies is restarted. Other
-    commands in this folder find its Kafka by themselves.
+    commands in this folder find its Kafka by themselves. With BATON_METRICS_PORT each service has a
+    port for its metrics: the worker this one, scoring and console the next two.
 
     Example: baton up --port 9092
     """
@@ -100,7 +101,7 @@ def up(  # noqa: PLR0913 - an option each
         for goal in filter(None, (ADDRESS, ready_file)):
             running.callback(_remove, goal, _write(goal, address))
         running.callback(_say, "stopping")
-        _ready(options, address, data)
+        _ready(options, address, data, supervisor.metrics)
         while not stop.wait(WATCH_S):
             supervisor.restart_the_dead()
             if kafka is not None and not kafka.running:
@@ -121,9 +122,12 @@ def _console_port() -> int:
     return CONSOLE_PORT
 
 
-def _ready(options: Options, address: Mapping[str, str], data: Path) -> None:
+def _ready(
+    options: Options, address: Mapping[str, str], data: Path, metrics: Mapping[str, str]
+) -> None:
     if options.as_json:
-        print_document({"ready": True, **address})
+        shown = {"metrics": metrics} if metrics else {}
+        print_document({"ready": True, **address, **shown})
         return
     servers = address["bootstrap_servers"]
     out.print(
@@ -132,6 +136,8 @@ def _ready(options: Options, address: Mapping[str, str], data: Path) -> None:
     )
     if "console" in address:
         out.print(f"The console: {address['console']}", soft_wrap=True)
+    for name, where in metrics.items():
+        out.print(f"Metrics of the {name}: {where}", soft_wrap=True)
     out.print(
         "[dim]Ctrl-C stops everything. Next, in another terminal: baton space create demo[/]",
         soft_wrap=True,

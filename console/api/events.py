@@ -55,6 +55,12 @@ def matching(
 Filter = Annotated[Matches, Depends(matching)]
 
 
+async def place(here: Here) -> AsyncIterator[None]:
+    """Hold one of the places for streams until the answer has ended."""
+    with here.streams.place():
+        yield
+
+
 @router.get("/events", summary="Events of the audit log", responses=problems(422))
 async def events(
     here: Here,
@@ -89,8 +95,7 @@ async def events(
             scanned += 1
             if len(items) == limit or scanned == MAX_SCANNED:
                 break
-    end = all(mine >= newest for mine, newest in zip(cursor, feed.cursor, strict=True))
-    return documents.Events(items=items, cursor=str(cursor), end=end)
+    return documents.Events(items=items, cursor=str(cursor), end=not cursor.lacks(feed.cursor))
 
 
 @router.get(
@@ -102,8 +107,9 @@ async def events(
             "description": "Each event's data is the JSON of the event, its id a cursor.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(422),
+        **problems(422, 503),
     },
+    dependencies=[Depends(place)],
 )
 async def stream(
     here: Here,
@@ -121,7 +127,10 @@ async def stream(
         Query(max_length=2000, description="The same, for a first connection; `start`: all."),
     ] = None,
 ) -> StreamingResponse:
-    """Send every event that matches, for as long as the caller listens."""
+    """Send every event that matches, for as long as the caller listens.
+
+    So many may listen at once (`BATON_CONSOLE_STREAMS`); the next is a 503 with `Retry-After`.
+    """
     place = last_event_id or after
     cursor = here.feed.cursor if place is None else _place(here.feed, place)
     return StreamingResponse(

@@ -11,8 +11,19 @@ from console.pages import (
     projects,
     replacing,
     spaces,
+    traffic,
 )
 
 router = APIRouter(include_in_schema=False)
-for part in (projects, models, spaces, deployments, replacing, audit, deadletters, login):
+for part in (
+    projects,
+    models,
+    spaces,
+    deployments,
+    traffic,
+    replacing,
+    audit,
+    deadletters,
+    login,
+):
     router.include_router(part.router)

@@ -10,6 +10,7 @@ from console.api.events import matching
 from console.api.resources import find_deployment
 from console.forms import Sent
 from console.pages import page
+from console.pages.traffic import measured
 from console.services import Here
 from schemas.manifest import Manifest
 
@@ -25,6 +26,7 @@ async def deployment(request: Request, deployment_id: str, here: Here) -> Respon
     """Return a deployment's page."""
     record = find_deployment(await here.state.current(), deployment_id)
     manifest = record.asset.manifest if record.asset else None
+    notice = await page.notice(request, here)
     return page.render(
         request,
         "deployment.html",
@@ -35,7 +37,9 @@ async def deployment(request: Request, deployment_id: str, here: Here) -> Respon
             "rows": _rows(manifest),
             "timeline": _timeline(here.feed.newest(EVENTS, matching(deployment_id=deployment_id))),
             "servers": here.settings.kafka.bootstrap_servers,
-            "notice": await page.notice(request, here),
+            "traffic": measured(here, deployment_id),
+            "notice": notice,
+            "about": page.about_deployment(record, notice),
         },
     )
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,18 +14,22 @@ from starlette.datastructures import FormData
 
 from client.errors import CommandRejected, UpdateFailed
 from console import documents, forms
+from console.cursor import Cursor
 from console.preferences import remember, trace
 from console.problems import Problem, as_problem
 from console.security import page_before
 from console.services import Services
 from experiments import plots
 from schemas.events import EventName
+from schemas.records import DeploymentRecord
 
 log = logging.getLogger(__name__)
 
 # Most commands end at once: then the page that follows says so. A verification is shown as it goes.
 QUICK_S = 2.0
 SERVER_ERROR = 500
+# How long a page waits for the event that its browser was told of.
+TOLD_S = 1.0
 # Of a revision.
 DIGITS = 18
 
@@ -45,9 +50,14 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def page(request: Request) -> Response:
+            feed = request.app.state.services.feed
             # Before the page is made: what comes while it is, its script asks for.
-            request.state.cursor = str(request.app.state.services.feed.cursor)
+            request.state.cursor = str(feed.cursor)
             try:
+                # An event has renewed the page, and another console may have sent it.
+                if (told := request.headers.get("last-event-id")) is not None:
+                    await feed.reached(Cursor.parse(told, feed.partitions), TOLD_S)
+                    request.state.cursor = str(feed.cursor)
                 return await handle(request)
             except Exception as error:
                 problem = as_problem(error)
@@ -72,6 +82,7 @@ def render(
         "csrf": forms.token(request),
         "path": request.url.path,
         "cursor": request.state.cursor,
+        "about": "",
         **context,
     }
     response = _templates.TemplateResponse(request, template, shown, status_code=status)
@@ -88,6 +99,21 @@ async def notice(request: Request, here: Services) -> documents.Command | None:
     command_id = request.query_params.get("command", "")
     progress = await here.commands.progress(command_id) if command_id else None
     return None if progress is None else documents.command(progress)
+
+
+def about(**filters: str) -> str:
+    """Return the filters of the event stream that renews a page: without them, every event does."""
+    return urlencode(filters)
+
+
+def about_deployment(record: DeploymentRecord, told: documents.Command | None) -> str:
+    """Return those of a deployment's page; while a command is awaited, its space's events are.
+
+    A command that cannot be read is refused by an event that names no deployment.
+    """
+    if told is not None and told.status in {"pending", "running"}:
+        return about(space_id=record.space_id)
+    return about(deployment_id=record.deployment_id)
 
 
 async def send(  # noqa: PLR0913 - a command and where its page is

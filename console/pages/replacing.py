@@ -112,6 +112,7 @@ async def _page(
             "reasons": list(Reason),
             "notice": await page.notice(request, here),
             "checking": True,
+            "about": page.about(space_id=record.space_id),
         },
     )
 

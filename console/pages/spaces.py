@@ -82,6 +82,7 @@ async def space(
             "deployments": deployments,
             "q": q,
             "notice": await page.notice(request, here),
+            "about": page.about(space_id=space_id),
         },
     )
 

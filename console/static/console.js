@@ -1,17 +1,23 @@
-// Keeps a page true while it is open: each event of the log renews its live parts from the server.
+// Keeps a page true while somebody looks at it: the events that concern it renew its live parts from
+// the server, and a part with data-every renews itself from its own address.
 "use strict";
 
-const SETTLE_MS = 100;
+const PAUSE_MS = 250;
+const RETRY_MS = 5000;
 const CHANGING_MS = 1000;
 const KEPT = 8;
-let due = null;
-let later = null;
+let renewing = false;
+let again = false;
 let source = null;
+let retry = null;
+let told = null;
+let later = null;
 
-async function renew() {
-  due = null;
-  // A console that does not answer is told by the stream, which comes back with it.
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(Response.error);
+async function renew(url) {
+  const headers = { accept: "text/html" };
+  // No older than the event, whichever console answers.
+  if (told) headers["last-event-id"] = told;
+  const answer = await fetch(url, { headers });
   if (!answer.ok) return;
   if (new URL(answer.url).pathname === "/login") {
     const lost = document.querySelector("#connection");
@@ -23,11 +29,13 @@ async function renew() {
     const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
     if (fresh) replace(part, fresh);
   }
-  const told = page.querySelector("#notice");
+  const news = page.querySelector("#notice");
   const notice = document.querySelector("#notice");
-  if (told && notice && told.textContent.trim() !== notice.textContent.trim()) {
-    notice.replaceChildren(...told.childNodes);
+  if (news && notice && news.textContent.trim() !== notice.textContent.trim()) {
+    notice.replaceChildren(...news.childNodes);
   }
+  // Where a stream that is opened anew begins.
+  if (page.body.dataset.cursor) document.body.dataset.cursor = page.body.dataset.cursor;
   whileChanging();
 }
 
@@ -51,26 +59,50 @@ function replace(part, fresh) {
   if (place) place.focus();
 }
 
-function soon() {
-  if (due === null) due = setTimeout(renew, SETTLE_MS);
+// At once, and then once a pause for all that came meanwhile: never two at a time.
+async function soon() {
+  again = true;
+  if (renewing) return;
+  renewing = true;
+  while (again) {
+    again = false;
+    // A console that does not answer is told by the stream, which comes back with it.
+    await renew(location.href).catch(() => {});
+    await new Promise((done) => setTimeout(done, PAUSE_MS));
+  }
+  renewing = false;
+}
+
+function happened(event) {
+  told = event.lastEventId;
+  soon();
 }
 
 function follow() {
-  const lost = document.querySelector("#connection");
+  clearTimeout(retry);
   if (source) source.close();
-  source = new EventSource(
-    `/api/events/stream?after=${encodeURIComponent(document.body.dataset.cursor)}`,
-  );
-  for (const name of document.body.dataset.events.split(" ")) source.addEventListener(name, soon);
+  // A browser has few connections to spare: pages that nobody sees do without.
+  if (document.hidden) return;
+  const lost = document.querySelector("#connection");
+  const { about, cursor, events } = document.body.dataset;
+  source = new EventSource(`/api/events/stream?after=${encodeURIComponent(cursor)}&${about}`);
+  for (const name of events.split(" ")) source.addEventListener(name, happened);
   source.onerror = () => {
     lost.hidden = false;
-    // Refused: a browser does not come back from that by itself.
-    if (source.readyState === EventSource.CLOSED) soon();
+    if (source.readyState !== EventSource.CLOSED) return;
+    // Refused, as where too many are open: a browser does not come back from that by itself.
+    soon();
+    retry = setTimeout(follow, RETRY_MS);
   };
   source.onopen = () => {
     if (!lost.hidden) soon();
     lost.hidden = true;
   };
+}
+
+function resume() {
+  follow();
+  if (!document.hidden) soon();
 }
 
 function shown(answer) {
@@ -142,6 +174,13 @@ document.addEventListener("click", (event) => {
 });
 const panel = document.querySelector("#panel");
 if (panel) test(panel);
+for (const part of document.querySelectorAll("[data-every]")) {
+  const tick = () => { if (!document.hidden) renew(part.dataset.from).catch(() => {}); };
+  setInterval(tick, 1000 * part.dataset.every);
+  // What the server has begun to look for when it was asked first.
+  setTimeout(tick, 1000);
+}
+document.addEventListener("visibilitychange", resume);
 follow();
 whileChanging();
 // A stream may not notice.

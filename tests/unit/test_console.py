@@ -56,6 +56,8 @@ def test_bound_elsewhere_it_asks_for_a_token_whoever_set_it(host):
         ("BATON_CONSOLE_IN_FLIGHT", "0"),
         ("BATON_CONSOLE_TIMEOUT_MS", "-1"),
         ("BATON_CONSOLE_UPLOAD_MB", "1.5"),
+        ("BATON_CONSOLE_STREAMS", "0"),
+        ("BATON_METRICS_PORT", "x"),
     ],
 )
 def test_a_wrong_setting_is_named(name, text):
@@ -108,6 +110,19 @@ async def feed(monkeypatch):
 def take(feed, *events):
     for one in events:
         feed._keep(one, 100)
+
+
+async def test_a_page_waits_for_the_event_that_renewed_it(feed):
+    take(feed, event(1))
+    await feed.reached(Cursor((1, 0)), 9)
+    coming = asyncio.create_task(feed.reached(Cursor((1, 2)), 9))
+    for sequence in (1, 2):
+        await asyncio.sleep(0)
+        assert not coming.done()
+        take(feed, event(sequence, 1))
+    await coming
+    # It may never come: then the page is made without.
+    await feed.reached(Cursor((9, 9)), 0.01)
 
 
 async def test_newest_first_and_as_many_as_asked(feed):

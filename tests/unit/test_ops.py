@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from console.metrics import ConsoleMetrics
 from scoring.metrics import ScoringMetrics
 from telemetry.health import Health
 from telemetry.metrics import show_health
@@ -25,7 +26,8 @@ SERIES = {
 def registries():
     health = CollectorRegistry()
     show_health(health, Health())
-    return [ScoringMetrics().registry, WorkerMetrics().registry, health]
+    services = (ScoringMetrics(), WorkerMetrics(), ConsoleMetrics())
+    return [*(metrics.registry for metrics in services), health]
 
 
 FAMILIES = {family.name: family for registry in registries() for family in registry.collect()}
@@ -57,7 +59,7 @@ def test_every_metric_that_is_asked_for_exists(where, expression):
     assert found <= NAMES
 
 
-def test_the_dashboard_shows_every_metric_of_worker_and_scoring():
+def test_the_dashboard_shows_every_metric():
     shown = metrics_in((OPS / "grafana.json").read_text())
     families = {name for name in FAMILIES if name.startswith("baton_")}
     missing = {
@@ -66,7 +68,12 @@ def test_the_dashboard_shows_every_metric_of_worker_and_scoring():
         if not any(name + suffix in shown for suffix in SERIES[FAMILIES[name].type])
     }
     # What /metrics has for joins, and what only an alert is for.
-    assert missing == {"baton_build_info", "baton_scoring_fenced", "baton_worker_batch_commands"}
+    assert missing == {
+        "baton_build_info",
+        "baton_console_state_age_seconds",
+        "baton_scoring_fenced",
+        "baton_worker_batch_commands",
+    }
 
 
 def test_the_documentation_lists_every_metric_and_no_other():

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from client.supervisor import Supervisor, SupervisorError
+from client.supervisor import Supervisor, SupervisorError, metrics_ports
+from schemas.errors import SettingsError
 from tests.support import until
 from transport.settings import Settings
 
@@ -100,3 +101,34 @@ def test_one_that_does_not_stop_is_killed(tmp_path, diary, monkeypatch):
     supervisor.wait_until_ready(threading.Event())
     supervisor.stop()
     assert said == ["the one does not stop: killed"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ports"),
+    [("", {}), ("0", {"a": 0, "b": 0}), ("9464", {"a": 9464, "b": 9465})],
+)
+def test_each_service_has_a_port_of_its_own_for_its_metrics(given, ports):
+    assert metrics_ports(["a", "b"], {"BATON_METRICS_PORT": given}) == ports
+
+
+@pytest.mark.parametrize("given", ["x", "65535"])
+def test_a_port_that_cannot_be_is_named(given):
+    with pytest.raises(SettingsError, match=r"BATON_METRICS_PORT .* to 65534"):
+        metrics_ports(["a", "b"], {"BATON_METRICS_PORT": given})
+
+
+def test_a_service_is_told_its_port_and_whoever_starts_it_the_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("BATON_METRICS_PORT", "9464")
+    program = (
+        "import os, pathlib, sys, time; "
+        "pathlib.Path(sys.argv[1]).write_text(os.environ['BATON_METRICS_PORT']); "
+        "pathlib.Path(os.environ['BATON_READY_FILE']).touch(); time.sleep(99)"
+    )
+    told = {name: tmp_path / name for name in ("one", "two")}
+    commands = {name: [sys.executable, "-c", program, str(path)] for name, path in told.items()}
+    supervisor = Supervisor(Settings("127.0.0.1:1"), tmp_path / "logs", print, commands)
+    supervisor.start()
+    assert supervisor.wait_until_ready(threading.Event())
+    supervisor.stop()
+    assert {name: path.read_text() for name, path in told.items()} == {"one": "9464", "two": "9465"}
+    assert supervisor.metrics["two"] == "http://127.0.0.1:9465/metrics"
