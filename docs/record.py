@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import joblib
@@ -77,6 +77,7 @@ async def main():
                 await scoring.score(found.deployment_id, [row])
             except ScoringError:
                 pass
+            pathlib.Path("traffic").touch()
 
 asyncio.run(main())
 """
@@ -123,6 +124,7 @@ class Lab:
             return self.serve(words[1], dict(word.split("=", 1) for word in given))
         if words[:2] == ["baton", "watch"] and not self.traffic:
             self.traffic = self.script(TRAFFIC)
+            self._wait((self.folder / "traffic").exists)
         return self.execute(line)
 
     def execute(self, line: str) -> str:
@@ -153,12 +155,15 @@ class Lab:
                     stderr=file,
                 )
             )
-        deadline = time.monotonic() + READY_S
-        while "ready" not in log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        self._wait(lambda: "ready" in log.read_text())
         if name == "up" and self.given:
             self.script(STRAY).wait()
         return log.read_text()
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_S
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def script(self, text: str) -> "subprocess.Popen[bytes]":
         """Start a script in the folder."""

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from client.cli import main
-from client.cli.output import PIPED_WIDTH, err, out
+from client.cli.output import err, out
 from tests import snippets
 from tests.support import until
 from tests.unit.test_imports import mlflow_model
@@ -41,14 +41,17 @@ NOT_RUN = {
     "pip install ": "CI installs what is locked, and nothing else",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "there is no collector; test_tracing.py has one",
 }
-# Run by another test, or recorded by docs/record.py.
-ELSEWHERE = {"clients.md": "test_clients_contract.py", "cli.md": "docs/record.py"}
+# Run by another test.
+ELSEWHERE = {"clients.md": "test_clients_contract.py"}
 # Pages that go on in the folder where the one before them ends; the rest begin with nothing.
 TOGETHER = (("tutorial.md", "howto-replace.md", "howto-audit.md"),)
 # Whose outputs are all there, line by line.
 EXACT = "tutorial.md"
+# Has models and traffic, and shows what lists are made of: others' are in them, too.
+REFERENCE = "cli.md"
 CONSOLE = "http://127.0.0.1:8470"
 METRICS_PORT = "9464"
+WIDE = "250"
 # Those that listen until they are stopped are given so long, in seconds, and end with this status.
 STREAM_S = 1
 STREAM_ENDED = 28
@@ -77,15 +80,15 @@ def examples(page):
 class Shell(record.Lab):
     """A shell in a folder. ``baton`` runs in this process: a new one takes a second to import."""
 
-    def __init__(self, folder, environment):
-        super().__init__(folder, given=False)
+    def __init__(self, folder, environment, *, given=False):
+        super().__init__(folder, given=given)
         self.environment |= environment
         self.names = {}
 
     def execute(self, line):
         words = shlex.split(line, comments=True)
         if words[0] == "baton" and not re.search(r"[|<>&]|\$\(", line):
-            with self.here(), narrow():
+            with self.here(), terminal(self.environment["COLUMNS"]):
                 done = CliRunner().invoke(main, words[1:])
             self.status = done.exit_code
             return done.output
@@ -105,13 +108,14 @@ class Shell(record.Lab):
 
 
 @contextlib.contextmanager
-def narrow():
-    """A terminal as wide as the one that the pages were recorded on."""
-    for console in (out, err):
-        console.width = record.TERMINAL
+def terminal(columns):
+    """As wide as the one that a page was recorded on: ``baton`` looks once, when it starts."""
+    before = [(console, console.width) for console in (out, err)]
+    for console, _ in before:
+        console.width = int(columns)
     yield
-    for console in (out, err):
-        console.width = PIPED_WIDTH
+    for console, width in before:
+        console.width = width
 
 
 class Reader:
@@ -130,16 +134,17 @@ class Reader:
             self.shell.python(source)
         elif source.partition("#")[0].strip() == "baton up":
             # It runs: one for all pages. What a service says of its start hangs on the machine.
-            pass
+            if self.shell.given:
+                self.shell.python(record.STRAY)
         elif source.startswith("curl"):
             self.ask(as_asked(source), example)
         else:
-            printed = gist(record.as_shown(self.shell, self.run(source, example)))
-            shown = gist(record.as_shown(self.shell, "\n".join(example.shown)))
+            printed = self.run(source, example)
             if exact:
-                assert printed == shown, source
+                lines = record.as_shown(self.shell, printed)
+                assert gist(lines) == gist(example.shown), source
             else:
-                compare_lines(shown, printed)
+                compare_lines(gist(example.shown), gist(printed.splitlines()))
 
     def run(self, source, example):
         printed = self.shell.run(source)
@@ -249,8 +254,16 @@ def up(tmp_path_factory):
 def test_what_a_page_tells_to_run_runs(group, up, tmp_path):
     address = json.loads((up.folder / record.UP).read_text())
     store = str(up.folder / ".baton" / "store")
-    given = {"BATON_BOOTSTRAP_SERVERS": address["bootstrap_servers"], "BATON_STORE": store}
-    shell = up if EXACT in group else Shell(tmp_path, given)
+    if EXACT in group:
+        shell = up
+    else:
+        where = {"BATON_BOOTSTRAP_SERVERS": address["bootstrap_servers"], "BATON_STORE": store}
+        shell = Shell(tmp_path, where, given=REFERENCE in group)
+        if REFERENCE in group:
+            (tmp_path / ".baton").mkdir()
+            shutil.copy(up.folder / record.UP, tmp_path / record.UP)
+        else:
+            shell.environment["COLUMNS"] = WIDE
     known = {CONSOLE: address["console"].rstrip("/"), METRICS_PORT: str(free_port())}
     reader = Reader(shell, store, known)
     if "models.md" in group:
