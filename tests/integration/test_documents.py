@@ -55,8 +55,7 @@ WIDE = "250"
 # Those that listen until they are stopped are given so long, in seconds, and end with this status.
 STREAM_S = 1
 STREAM_ENDED = 28
-# Where there is no curl, its requests are left out; test_console.py makes the same.
-NO_CURL = () if shutil.which("curl") else ("curl ",)
+NO_CURL = shutil.which("curl") is None
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 spec = importlib.util.spec_from_file_location("record", DOCS / "record.py")
@@ -268,14 +267,19 @@ def test_what_a_page_tells_to_run_runs(group, up, tmp_path):
     reader = Reader(shell, store, known)
     if "models.md" in group:
         found_elsewhere(tmp_path)
+    left_out = 0
     try:
         for page in group:
             for example in examples(page):
-                if not example.source.startswith((*NOT_RUN, *NO_CURL)):
+                if NO_CURL and example.source.startswith("curl"):
+                    left_out += 1
+                elif not example.source.startswith(tuple(NOT_RUN)):
                     reader.follow(example, exact=page == EXACT)
     finally:
         if shell is not up:
             shell.stop()
+    if left_out:
+        pytest.skip(f"no curl here: {left_out} requests were not made; the rest was run")
 
 
 def free_port():
