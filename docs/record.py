@@ -184,16 +184,20 @@ def recorded(lab: Lab, block: str) -> str:
     """Return the block's lines, each with what it printed."""
     found = []
     for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
-        shown = [f"$ {line}", *as_shown(lab, lab.run(line))]
+        shown = [f"$ {line}", *cut(as_shown(lab, lab.run(line)))]
         print("\n".join(shown))
         found += shown
     return "\n".join(found)
 
 
 def as_shown(lab: Lab, printed: str) -> list[str]:
-    """Return the lines as a page has them: of nobody's machine, and not too long."""
+    """Return the lines as a page has them, on nobody's machine."""
     text = printed.replace(str(lab.folder), "/home/ana/lab").replace(ACTOR, "ana@clinic")
-    lines = [line.rstrip() for line in text.rstrip().splitlines()]
+    return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+def cut(lines: list[str]) -> list[str]:
+    """Return the lines, none of them too long for a page."""
     return [line if len(line) <= WIDTH else f"{line[: WIDTH - 2]} …" for line in lines]
 
 
