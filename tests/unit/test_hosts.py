@@ -36,7 +36,7 @@ from tests.unit.models import Evil, X, fitted
 ROWS = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
 MOODY_ROWS = np.array([[1.0, 0.0, 0.0], [Moody.MOOD, 0.0, 0.0]])
 LEAK = "leaks 100 MB a call"
-LIMITS = Limits(load_s=2.0, predict_s=1.0, memory_bytes=1024**3)
+LIMITS = Limits(load_s=3.0, predict_s=1.0, memory_bytes=1024**3)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ async def test_a_model_that_misbehaves_is_told_apart_and_costs_its_own_process(
     ("code", "error", "says"),
     [
         ("raise ValueError('no model')", ModelRaisedError, "no model"),
-        ("import time; time.sleep(99)", ModelOverdueError, "within 2 s"),
+        ("import time; time.sleep(99)", ModelOverdueError, "within 3 s"),
         ("import os; os._exit(3)", ModelDiedError, "status 3"),
         ("import ctypes; ctypes.string_at(0)", ModelDiedError, "SIGSEGV"),
         ("x = bytearray(8 * 1024**3)", ModelDiedError, "memory"),
