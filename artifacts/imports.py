@@ -14,6 +14,7 @@ from artifacts.load import unpickle, versioned
 from artifacts.registry import download, registered
 from artifacts.save import Details, ModelError, loaded, save_model, save_with_schema
 from artifacts.store import Store
+from artifacts.tracking import TrackingServer
 from schemas.manifest import FieldType, InputSchema, Manifest, Sample, SchemaField
 
 DESCRIPTION = "MLmodel"
@@ -72,7 +73,7 @@ def import_model(
 
 
 def import_registered(  # noqa: PLR0913 - where it is, and what becomes of it
-    server: str,
+    server: TrackingServer,
     model: str,
     sample: pd.DataFrame | None,
     *,

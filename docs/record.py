@@ -9,11 +9,13 @@ It needs nothing but the development environment; it takes a minute or two each.
 import getpass
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import joblib
@@ -29,6 +31,9 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # They serve until they are stopped: shown is what they print until they are ready.
 SERVICES = ("up", "worker", "scoring")
 READY_S = 120.0
+TERMINAL = 110
+UP = Path(".baton/up.json")
+SETTING = re.compile(r"[A-Z_]+=")
 # A longer answer of a machine's form is cut.
 WIDTH = 160
 COLUMNS = ["mean radius", "mean texture", "mean smoothness"]
@@ -72,6 +77,7 @@ async def main():
                 await scoring.score(found.deployment_id, [row])
             except ScoringError:
                 pass
+            pathlib.Path("traffic").touch()
 
 asyncio.run(main())
 """
@@ -86,9 +92,11 @@ class Lab:
         self.running: list[subprocess.Popen[bytes]] = []
         self.traffic: subprocess.Popen[bytes] | None = None
         self.environment = {n: t for n, t in os.environ.items() if not n.startswith("BATON_")} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "COLUMNS": "110",
+            "COLUMNS": str(TERMINAL),
         }
+        self.status = 0
         if given:
             self._give()
 
@@ -109,15 +117,20 @@ class Lab:
 
     def run(self, line: str) -> str:
         """Run a line as a shell would, and return what it printed."""
-        words = line.split()
+        words = shlex.split(line, comments=True)
+        given = [word for word in words[:1] if SETTING.match(word)]
+        words = words[len(given) :]
         if words[0] == "baton" and words[1] in SERVICES:
-            return self.serve(words[1])
+            return self.serve(words[1], dict(word.split("=", 1) for word in given))
         if words[:2] == ["baton", "watch"] and not self.traffic:
             self.traffic = self.script(TRAFFIC)
-        shown = re.sub(r"^python\b", sys.executable, line)
-        shown = re.sub(r"^baton\b", f"{sys.executable} -m client.cli", shown)
+            self._wait((self.folder / "traffic").exists)
+        return self.execute(line)
+
+    def execute(self, line: str) -> str:
+        """Run a line in a shell; ``status`` is how it ended."""
         done = subprocess.run(
-            shown,
+            line,
             shell=True,
             cwd=self.folder,
             env=self.environment,
@@ -126,9 +139,10 @@ class Lab:
             text=True,
             check=False,
         )
+        self.status = done.returncode
         return done.stdout
 
-    def serve(self, name: str) -> str:
+    def serve(self, name: str, given: Mapping[str, str] | None = None) -> str:
         """Start a service and return what it printed until it was ready."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as file:
@@ -136,17 +150,20 @@ class Lab:
                 subprocess.Popen(
                     [sys.executable, "-m", "client.cli", name],
                     cwd=self.folder,
-                    env=self.environment,
+                    env=self.environment | dict(given or {}),
                     stdout=file,
                     stderr=file,
                 )
             )
-        deadline = time.monotonic() + READY_S
-        while "ready" not in log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        self._wait(lambda: "ready" in log.read_text())
         if name == "up" and self.given:
             self.script(STRAY).wait()
         return log.read_text()
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_S
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def script(self, text: str) -> "subprocess.Popen[bytes]":
         """Start a script in the folder."""
@@ -167,17 +184,21 @@ def recorded(lab: Lab, block: str) -> str:
     """Return the block's lines, each with what it printed."""
     found = []
     for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
-        text = (
-            lab.run(line)
-            .rstrip()
-            .replace(str(lab.folder), "/home/ana/lab")
-            .replace(ACTOR, "ana@clinic")
-        )
-        shown = [part.rstrip() for part in text.splitlines()]
-        cut = [part if len(part) <= WIDTH else f"{part[: WIDTH - 2]} …" for part in shown]
-        found += [f"$ {line}", *cut]
-        print("\n".join(found[-1 - len(cut) :]))
+        shown = [f"$ {line}", *cut(as_shown(lab, lab.run(line)))]
+        print("\n".join(shown))
+        found += shown
     return "\n".join(found)
+
+
+def as_shown(lab: Lab, printed: str) -> list[str]:
+    """Return the lines as a page has them, on nobody's machine."""
+    text = printed.replace(str(lab.folder), "/home/ana/lab").replace(ACTOR, "ana@clinic")
+    return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+def cut(lines: list[str]) -> list[str]:
+    """Return the lines, none of them too long for a page."""
+    return [line if len(line) <= WIDTH else f"{line[: WIDTH - 2]} …" for line in lines]
 
 
 def record(page: Path) -> str:

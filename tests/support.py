@@ -14,7 +14,7 @@ from artifacts.store import Store
 from client import BatonClient, ScoringClient
 from client.supervisor import child_environment
 from schemas.manifest import Manifest
-from tests.unit.models import cases
+from tests.unit.models import fitted
 from transport.reading import partitions_of, read
 from transport.settings import Settings
 
@@ -101,8 +101,8 @@ class Stack:
     scoring: ScoringClient
 
     def manifest(self, case: str = "binary", **parameters) -> Manifest:
-        """Save a model of ``cases``; with other parameters it is another file."""
-        estimator, sample = cases()[case]
+        """Save a model of ``CASES``; with other parameters it is another file."""
+        estimator, sample = fitted(case)
         estimator.set_params(**parameters)
         return save_model(estimator, sample, store=Store(self.settings.store), name=case)
 

@@ -90,6 +90,7 @@ class FencedProducer:
         if self._giving_back is not None:
             await asyncio.wait([self._giving_back], timeout=self._deadline_s)
         await self._producer.stop()
+        _forget(self._producer)
 
     def prepare(self) -> None:
         """Begin the next transaction while what it takes is still being made.
@@ -199,14 +200,43 @@ async def append(
         batch = open_batches.get(where)
         if batch is None or not _add(batch, write):
             if batch is not None:
-                delivered.append(await producer.send_batch(batch, where[0], partition=where[1]))
+                delivered.append(await _sent(producer, batch, where))
             batch = open_batches[where] = producer.create_batch()
             # An empty batch takes a record of any size, and the broker judges it.
             if not _add(batch, write):
                 raise ValueError(f"no batch takes a record of {size(write)} bytes for {where}")
-    for (topic, partition), batch in open_batches.items():
-        delivered.append(await producer.send_batch(batch, topic, partition=partition))
+    for where, batch in open_batches.items():
+        delivered.append(await _sent(producer, batch, where))
     return delivered
+
+
+async def _sent(
+    producer: AIOKafkaProducer, batch: BatchBuilder, where: tuple[str, int]
+) -> "asyncio.Future[object]":
+    topic, partition = where
+    stored: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
+    # Who does not come to await it has another error to tell.
+    stored.add_done_callback(_retrieve)
+    return stored
+
+
+def _forget(producer: AIOKafkaProducer) -> None:
+    """Retrieve the errors that aiokafka keeps for waiters of its own: nobody waits any more.
+
+    What they say has been raised to the caller; asyncio would log each again, with a traceback.
+    """
+    queues = producer._message_accumulator._batches.values()  # noqa: SLF001 - no public way
+    waiters = [batch._drain_waiter for queue in queues for batch in queue]  # noqa: SLF001
+    if (transaction := producer._txn_manager._transaction_waiter) is not None:  # noqa: SLF001
+        waiters.append(transaction)
+    for waiter in waiters:
+        if waiter.done():
+            _retrieve(waiter)
+
+
+def _retrieve(future: "asyncio.Future[object]") -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _add(batch: BatchBuilder, write: Write) -> bool:

@@ -110,7 +110,8 @@ def _save_pipeline(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
     metavar="URL",
-    help="The MLflow server that knows models:/NAME/VERSION.",
+    help="The MLflow server that knows models:/NAME/VERSION. Its credentials come from "
+    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
 )
 @click.option("--description")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
@@ -140,6 +141,7 @@ def import_(  # noqa: PLR0913 - an option each
     Example: baton model import churn.skops --sample rows.csv
     """
     from artifacts.imports import import_model, import_registered  # noqa: PLC0415 - slow to import
+    from artifacts.tracking import tracking_server  # noqa: PLC0415 - slow to import
 
     rows = None if sample is None else _rows(sample, target)
     found = dict(_metric(text) for text in metrics)
@@ -147,8 +149,8 @@ def import_(  # noqa: PLR0913 - an option each
         if tracking_uri is None:
             raise click.UsageError(f"{source} needs --tracking-uri, or MLFLOW_TRACKING_URI")
         manifest = import_registered(
-            tracking_uri, source, rows, store=store(), name=name, trusted=trust, metrics=found,
-            **more,
+            tracking_server(tracking_uri, os.environ), source, rows, store=store(), name=name,
+            trusted=trust, metrics=found, **more,
         )  # fmt: skip
     else:
         path = Path(source)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from client import CommandRejected, UpdateFailed, events
 from client.cli import main
-from tests.unit.models import X, cases
+from tests.unit.models import X, fitted
 
 pytestmark = pytest.mark.broker
 
@@ -190,7 +190,7 @@ def baton(stack, *arguments):
 
 async def test_a_person_s_way_from_a_file_to_a_score(stack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    estimator, _ = cases()["binary"]
+    estimator, _ = fitted("binary")
     joblib.dump(estimator, "model.joblib")
     pd.DataFrame(X[:5], columns=["x0", "x1", "x2"]).to_csv("rows.csv", index=False)
 

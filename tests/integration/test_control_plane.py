@@ -14,7 +14,7 @@ from schemas.cloudevents import CloudEvent, encode
 from schemas.records import Status
 from schemas.topics import partition_for
 from tests.support import eventually, read_all
-from tests.unit.models import Evil, cases
+from tests.unit.models import Evil, fitted
 
 pytestmark = pytest.mark.broker
 
@@ -192,7 +192,7 @@ async def test_only_the_expected_revision_is_replaced(stack):
 
 def strange(stack, code):
     """The manifest of a model that runs ``code`` when it is loaded."""
-    estimator, sample = cases()["binary"]
+    estimator, sample = fitted("binary")
     store = Store(stack.settings.store)
     manifest = save_model(estimator, sample, store=store, name="strange")
     path = stack.folder / f"{abs(hash(code))}.joblib"

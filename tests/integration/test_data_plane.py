@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from client import ScoreRequest, ScoringError
 from tests.support import eventually, read_all
-from tests.unit.models import MIXED, cases
+from tests.unit.models import CASES, MIXED, fitted
 
 pytestmark = pytest.mark.broker
 
@@ -40,9 +40,9 @@ async def ask_raw(stack, value, headers=(), *, partition=1, key=b"k"):
     return found[0]
 
 
-@pytest.mark.parametrize("case", sorted(cases()))
+@pytest.mark.parametrize("case", sorted(CASES))
 async def test_every_kind_of_model_answers_as_scikit_learn_does(stack, case):
-    estimator, sample = cases()[case]
+    estimator, sample = fitted(case)
     _, deployment, (asset,) = await stack.deployed(case)
     frame = hasattr(sample, "columns")
     rows = sample.to_numpy().tolist() if frame else sample.tolist()
@@ -74,7 +74,7 @@ async def test_wml_with_headers_is_answered_on_its_partition_and_key(stack):
     }
     assert (body["id"], body["deployment_id"], body["asset_id"]) == ("r-1", deployment, asset)
     (table,) = body["predictions"]
-    (share,) = cases()["binary"][0].predict_proba([[1.5, 0, 0]]).tolist()
+    (share,) = fitted("binary")[0].predict_proba([[1.5, 0, 0]]).tolist()
     assert table["fields"] == ["prediction", "probability"]
     assert table["values"][0][0] == 1
     assert np.allclose(table["values"][0][1], share)
@@ -104,7 +104,7 @@ async def test_open_inference_protocol(stack):
     assert answer["parameters"]["asset_id"] == asset
     assert answer["parameters"]["request"]["partition"] == 0
     prediction, probability = answer["outputs"]
-    expected = cases()["mixed"][0].predict(MIXED.iloc[:2].assign(city=["Rome", None]))
+    expected = fitted("mixed")[0].predict(MIXED.iloc[:2].assign(city=["Rome", None]))
     assert (prediction["datatype"], prediction["shape"]) == ("BYTES", [2])
     assert prediction["data"] == expected.tolist()
     assert (probability["datatype"], probability["shape"]) == ("FP64", [2, 2])
@@ -224,7 +224,7 @@ async def test_many_rows_in_one_request(stack):
     _, deployment, _ = await stack.deployed("binary")
     rows = np.random.default_rng(3).normal(size=(5000, 3)).tolist()
     answer = await stack.scoring.score(deployment, rows)
-    assert [row[0] for row in answer.values] == cases()["binary"][0].predict(rows).tolist()
+    assert [row[0] for row in answer.values] == fitted("binary")[0].predict(rows).tolist()
 
 
 async def test_a_stream_gives_each_answer_once(stack):

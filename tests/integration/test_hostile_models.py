@@ -13,7 +13,7 @@ from bench.moods import MOODS, Moody
 from client import ScoreRequest, ScoringClient, ScoringError
 from tests.checker import assert_each_answered_once
 from tests.support import DEADLINE_S, Stack, eventually, new_settings
-from tests.unit.models import X, cases
+from tests.unit.models import X, fitted
 from transport.admin import ensure_topics
 
 pytestmark = pytest.mark.broker
@@ -63,7 +63,7 @@ async def moody(stack, mood):
     joblib.dump(Moody(mood), path)
     store = Store(stack.settings.store)
     stored = store.put(path)
-    manifest = save_model(cases()["regression"][0], X, store=store, name="moody").model_copy(
+    manifest = save_model(fitted("regression")[0], X, store=store, name="moody").model_copy(
         update={"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
     )
     space = f"s{uuid.uuid4().hex[:6]}"

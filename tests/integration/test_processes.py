@@ -22,7 +22,7 @@ from tests.support import (
     eventually,
     new_settings,
 )
-from tests.unit.models import cases
+from tests.unit.models import fitted
 
 pytestmark = pytest.mark.broker
 
@@ -44,7 +44,7 @@ def fresh(bootstrap_servers, tmp_path):
 
 
 def slow_manifest(stack, seconds):
-    estimator, _ = cases()["binary"]
+    estimator, _ = fitted("binary")
     inner, outer = stack.folder / "inner.joblib", stack.folder / "slow.joblib"
     joblib.dump(estimator, inner)
     joblib.dump(Slow(seconds, inner), outer)

@@ -1,6 +1,7 @@
 """The fenced producer: every write is in its transaction, or the call raises and none is."""
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -191,6 +192,42 @@ async def test_a_transaction_begun_ahead_by_a_dead_producer_holds_up_nobody(sett
     await successor.stop()
     assert await values(settings, b"second") == [b"first", b"second"]
     assert time.monotonic() - begun < 5
+
+
+async def fence(settings, writes, offsets=None, *, ahead=False):
+    """Let a producer be fenced while it commits, and give it up as its owner does."""
+    producer, successor = (
+        FencedProducer(settings.bootstrap_servers, settings.app) for _ in range(2)
+    )
+    await producer.start()
+    if ahead:
+        await producer.commit(writes)
+    await successor.start()
+    if ahead:
+        producer.prepare()
+    with pytest.raises(ProducerFenced):
+        await producer.commit(writes, offsets, settings.app)
+    await producer.stop()
+    await successor.stop()
+
+
+async def test_a_fenced_producer_leaves_no_error_that_nobody_has_heard_of(settings):
+    topics = settings.topics
+    records = [Write(topics.events.name, n % 2, b"k", b"x" * MIB) for n in range(8)]
+    told = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    try:
+        await fence(settings, [event(settings, b"late")])
+        await fence(settings, records)
+        requests = TopicPartition(topics.requests.name, 0)
+        await fence(settings, records, {requests: OffsetAndMetadata(1, "")})
+        await fence(settings, records, ahead=True)
+        # An error that was never retrieved is told when its future is freed.
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert told == []
 
 
 def test_a_size_is_no_less_than_what_is_written():

@@ -37,16 +37,20 @@ def mixed_pipeline():
     return make_pipeline(columns, LogisticRegression()).fit(MIXED, target)
 
 
-def cases():
-    labels = np.where(X[:, 0] > 0.3, "high", np.where(X[:, 0] < -0.3, "low", "mid"))
-    return {
-        "binary": (LogisticRegression().fit(X, Y), X),
-        "many": (LogisticRegression().fit(X, labels), X),
-        "regression": (LinearRegression().fit(X, X[:, 1] * 2), X),
-        "no_probabilities": (LinearSVC().fit(X, Y), X),
-        "clusters": (KMeans(2, n_init=1, random_state=0).fit(X), X),
-        "mixed": (mixed_pipeline(), MIXED),
-    }
+LABELS = np.where(X[:, 0] > 0.3, "high", np.where(X[:, 0] < -0.3, "low", "mid"))
+CASES = {
+    "binary": lambda: (LogisticRegression().fit(X, Y), X),
+    "many": lambda: (LogisticRegression().fit(X, LABELS), X),
+    "regression": lambda: (LinearRegression().fit(X, X[:, 1] * 2), X),
+    "no_probabilities": lambda: (LinearSVC().fit(X, Y), X),
+    "clusters": lambda: (KMeans(2, n_init=1, random_state=0).fit(X), X),
+    "mixed": lambda: (mixed_pipeline(), MIXED),
+}
+
+
+def fitted(case):
+    """A new estimator of that kind, and rows of its input."""
+    return CASES[case]()
 
 
 class Evil:

@@ -22,9 +22,7 @@ from artifacts.store import Store
 from artifacts.verify import Verifier
 from schemas.errors import StoreError
 from schemas.manifest import Framework, InputSchema, OutputSchema, SchemaField
-from tests.unit.models import Evil, X, Y, cases
-
-CASES = cases()
+from tests.unit.models import CASES, Evil, X, Y, fitted
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ async def hosts(store):
 
 @pytest.mark.parametrize("case", CASES)
 async def test_every_kind_of_model_is_saved_loaded_and_verified(case, store, verifier, hosts):
-    estimator, sample = CASES[case]
+    estimator, sample = fitted(case)
     manifest = save_model(estimator, sample, store=store, name=case)
     model = await hosts.load(manifest)
     rows = manifest.sample.values
@@ -269,7 +267,7 @@ def test_the_field_at_fault_is_named(names, rows, field):
 
 async def test_a_model_of_a_frame_is_verified_in_little_memory(store):
     # Arrow's own allocator mapped a gigabyte for the names of its columns, from the second time on.
-    manifest = save_model(*CASES["mixed"], store=store, name="mixed")
+    manifest = save_model(*fitted("mixed"), store=store, name="mixed")
     verifier = Verifier(store.roots, time_limit_s=10, memory_limit_bytes=256 * 1024**2)
     try:
         for _ in range(3):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.cli import main
-from tests.unit.models import X, cases
+from tests.unit.models import X, fitted
 
 
 def walk(command, path=()):
@@ -59,7 +59,7 @@ def test_without_a_kafka_it_says_how_to_get_one(arguments, tmp_path, monkeypatch
 
 def test_save_a_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    joblib.dump(cases()["binary"][0], "model.joblib")
+    joblib.dump(fitted("binary")[0], "model.joblib")
     frame = pd.DataFrame(X[:5], columns=["x0", "x1", "x2"])
     frame.assign(target=1).to_parquet("rows.parquet")
     done = run(
@@ -93,7 +93,7 @@ def test_save_a_model(tmp_path, monkeypatch):
 def test_wrong_input_is_told_in_a_line(arguments, status, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pd.DataFrame(X[:5], columns=["x0", "x1", "x2"]).to_csv("rows.csv", index=False)
-    joblib.dump(cases()["binary"][0], "m.joblib")
+    joblib.dump(fitted("binary")[0], "m.joblib")
     (tmp_path / "bad.csv").write_bytes(b"")
     (tmp_path / "bad.json").write_text("[1")
     done = run(*arguments)

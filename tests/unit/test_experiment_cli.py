@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from client.cli import main
 from experiments import catalogue
-from tests.unit.models import X, Y, cases
+from tests.unit.models import X, Y, fitted
 
 
 def run(*arguments, **env):
@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
     frame = pd.DataFrame(X, columns=["x0", "x1", "x2"])
     frame.assign(y=Y).to_csv(folder / "train.csv", index=False)
     frame.to_csv(folder / "rows.csv", index=False)
-    joblib.dump(cases()["binary"][0], folder / "m.joblib")
-    skops.io.dump(cases()["binary"][0], folder / "m.skops")
+    joblib.dump(fitted("binary")[0], folder / "m.joblib")
+    skops.io.dump(fitted("binary")[0], folder / "m.skops")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(catalogue, "TREES", 5)

@@ -22,7 +22,7 @@ from scoring.quarantine import Quarantine
 from scoring.resolver import Endpoint
 from scoring.scorer import Scorer
 from tests.fuzz.targets import check_command, check_request
-from tests.unit.models import cases
+from tests.unit.models import fitted
 
 # Lone surrogates too: JSON can write them, UTF-8 cannot.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -85,7 +85,7 @@ class OneDeployment:
     """Resolves every ID to the same model: what is fuzzed is the way in and out."""
 
     def __init__(self):
-        self.estimator, sample = cases()["binary"]
+        self.estimator, sample = fitted("binary")
         self.layout = Layout(input_schema(as_frame(sample)), as_frame=False)
         self.sha256, self.input_schema = "0" * 64, None
 

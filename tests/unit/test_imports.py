@@ -25,6 +25,7 @@ from artifacts.imports import import_model, import_registered
 from artifacts.registry import registered
 from artifacts.save import ModelError, save_model
 from artifacts.store import Store
+from artifacts.tracking import tracking_server
 from artifacts.verify import Verifier
 from tests.unit.models import MIXED, X, Y, mixed_pipeline
 
@@ -263,7 +264,7 @@ def registry(tmp_path_factory):
     Server.folder = tmp_path_factory.mktemp("registry") / "m"
     mlflow_model(Server.folder, classifier(), COLUMNS, split(FRAME.head(2)))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -272,7 +273,8 @@ def registry(tmp_path_factory):
 
 @pytest.mark.parametrize("model", ["models:/churn/3", "models:/churn@champion"])
 def test_a_registered_version_is_imported_with_what_is_known_of_it(model, registry, store):
-    manifest = import_registered(registry, model, None, store=store, tags=["a"], metrics={"f1": 1})
+    server = tracking_server(registry, {})
+    manifest = import_registered(server, model, None, store=store, tags=["a"], metrics={"f1": 1})
     assert (manifest.name, manifest.description) == ("churn-3", "weekly")
     assert (manifest.tags, manifest.metrics) == (("team=crm", "a"), {"auc": 0.9, "f1": 1})
     assert [field.name for field in manifest.input_schema.fields] == NAMES
@@ -290,7 +292,7 @@ def test_a_registered_version_is_imported_with_what_is_known_of_it(model, regist
 )
 def test_a_registry_that_does_not_tell_is_told(server, model, told, registry):
     with pytest.raises(ModelError, match=told):
-        registered(server or registry, model)
+        registered(tracking_server(server or registry, {}), model)
 
 
 def test_two_models_are_compared_by_metric_field_and_prediction(store):

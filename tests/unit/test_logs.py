@@ -2,15 +2,11 @@
 
 import json
 import logging
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from telemetry import logs
-
-ROOT = Path(__file__).parents[2]
+from worker.__main__ import main
 
 
 def record(name, text, *filled):
@@ -66,16 +62,13 @@ def test_a_json_line_stays_one_line_whatever_is_in_it():
 @pytest.mark.parametrize(
     ("name", "text"), [("BATON_LOG_FORMAT", "xml"), ("BATON_LOG_LEVEL", "LOUD")]
 )
-def test_a_process_with_a_wrong_setting_of_its_log_ends_with_a_line_that_names_it(name, text):
-    code = "from worker.__main__ import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={"PATH": "", "PYTHONPATH": str(ROOT), name: text},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 78
-    assert ended.stderr.startswith(f"baton worker: {name} is ")
-    assert ended.stderr.count("\n") == 1
+def test_a_process_with_a_wrong_setting_of_its_log_ends_with_a_line_that_names_it(
+    name, text, monkeypatch, capsys
+):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 78
+    told = capsys.readouterr().err
+    assert told.startswith(f"baton worker: {name} is ")
+    assert told.count("\n") == 1
