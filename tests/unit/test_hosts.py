@@ -287,7 +287,7 @@ async def test_more_rows_than_one_call_takes_come_back_in_order(predictor, store
 
 
 async def test_predictions_are_compared_where_they_cost_nothing_else(hosts, store):
-    binary, shifted = cases()["binary"][0], cases()["binary"][0]
+    binary, shifted = fitted("binary")[0], fitted("binary")[0]
     shifted.intercept_ = shifted.intercept_ + 99
     one = save_model(binary, X, store=store, name="one")
     two = save_model(shifted, X, store=store, name="two")
@@ -313,7 +313,7 @@ async def test_predictions_are_compared_where_they_cost_nothing_else(hosts, stor
 )
 async def test_a_model_that_cannot_be_compared_is_told(hosts, store, tmp_path, thing, says):
     sample = Sample(fields=("x0", "x1", "x2"), values=MOODY_ROWS.tolist())
-    one = save_model(cases()["regression"][0], X, store=store, name="one")
+    one = save_model(fitted("regression")[0], X, store=store, name="one")
     one = one.model_copy(update={"sample": sample})
     two = saved(store, tmp_path, thing).model_copy(update={"name": "two"})
     pairs, reason = await predictions_apart(one, two, hosts)
