@@ -48,7 +48,7 @@ chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a
 	@$(BIN)/python -m pytest tests/chaos/test_faults.py -s $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 variants: $(READY) ## Show that the history checker catches what is broken on purpose
-	@$(BIN)/python -m pytest tests/chaos/test_variants.py
+	@$(BIN)/python -m pytest --numprocesses 2 tests/chaos/test_variants.py
 
 bench: $(READY) ## Measure all that docs/performance.md tells, against others, and write it (ONLY=1,2)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -27,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer
 from client.cli import main
 from client.cli.output import err, out
 from tests import snippets
-from tests.support import until
+from tests.support import DEADLINE_S, until
 from tests.unit.test_imports import mlflow_model
 
 pytestmark = pytest.mark.broker
@@ -168,9 +168,9 @@ def as_asked(source):
     """A request that fails ends with a status, and one that never ends is given its time."""
     if source.startswith("curl -sN"):
         return source.replace("curl", f"curl --max-time {STREAM_S}", 1)
-    if source.startswith("curl") and "-si" not in source:
-        return source.replace("curl", "curl --fail-with-body", 1)
-    return source
+    if "-si" in source:
+        return source.replace("curl", f"curl --max-time {DEADLINE_S:.0f}", 1)
+    return source.replace("curl", f"curl --fail-with-body --max-time {DEADLINE_S:.0f}", 1)
 
 
 def told_status(example):
