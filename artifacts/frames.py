@@ -73,6 +73,8 @@ class Layout:
         one_type = {FieldType.DOUBLE} if as_frame else {FieldType.DOUBLE, FieldType.FLOAT}
         self._real = all(field.type in one_type for field in schema.fields)
         numeric = all(field.type in DTYPES for field in schema.fields)
+        # Made once: of names, pandas makes it anew for each frame, at the price of the frame.
+        self._columns = pd.Index([field.name for field in schema.fields])
         self._dtype: type = np.float64 if numeric else np.object_
         # Not functools.lru_cache: with a method it makes a cycle, and a layout that is no longer
         # needed would wait for the cycle collector, which an agent runs seldom.
@@ -143,7 +145,7 @@ class Layout:
     def _matrix(self, values: np.ndarray[Any, Any]) -> Matrix:
         if not self._as_frame:
             return values
-        return pd.DataFrame(values, columns=[field.name for field in self._fields], copy=False)
+        return pd.DataFrame(values, columns=self._columns, copy=False)
 
 
 def _picked(plan: Plan, rows: Rows) -> list[list[Any]]:
