@@ -34,7 +34,8 @@ EXPLANATIONS: dict[int, str] = {
         "broker's JVM 77 % of one, the agent 30 %, the model 27 %, sender and reader 43 %. One transaction "
         "for all partitions was built and measured: the JVM fell from 101 to 77 % of a core, p50 did not. "
         "The fence is what makes the current asset linearizable, and it is not "
-        "traded. A cycle costs the same whatever it carries: fewer and larger ones are what is left to do."
+        "traded. The profile has an agent's time in requests to the broker and "
+        "in calls of the model, per cycle and not per row: fewer and larger cycles are what is left to do."
     ),
     7: (
         "Fetch, the call of the model's process (3.1 ms under this load, the fence beside it), append and "
