@@ -7,7 +7,7 @@ from artifacts.hosts import Hosts
 from artifacts.load import unpickle, wants_frame
 from artifacts.save import ModelError, loaded
 from artifacts.store import Store
-from artifacts.wire import Column
+from artifacts.wire import listed
 from schemas.errors import BatonError
 from schemas.manifest import InputSchema, Manifest, Sample
 
@@ -181,7 +181,7 @@ async def _predicted_apart(manifest: Manifest, sample: Sample, hosts: Hosts) -> 
         raise ModelError(f"{manifest.name} does not predict on these rows: {error}") from error
     finally:
         await model.close()
-    values, rows = _listed(labels), len(sample.values)
+    values, rows = listed(labels), len(sample.values)
     if len(values) != rows:
         raise ModelError(f"{manifest.name} answers {len(values)} predictions to {rows} rows")
     if shares is None or isinstance(shares, list) or shares.ndim != _TABLE or len(shares) != rows:
@@ -189,10 +189,3 @@ async def _predicted_apart(manifest: Manifest, sample: Sample, hosts: Hosts) -> 
     return [
         Prediction(value, tuple(row)) for value, row in zip(values, shares.tolist(), strict=True)
     ]
-
-
-def _listed(values: Column) -> list[Any]:
-    """Return a list of what was answered; of an array without a length an empty one."""
-    if isinstance(values, list):
-        return values
-    return values.tolist() if values.ndim else []

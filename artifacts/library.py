@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from schemas.errors import BatonError
+from schemas.faults import first_fault
 from schemas.manifest import Manifest
 
 
@@ -31,9 +32,7 @@ def read_manifest(model: Path, folder: Path) -> Manifest:
             f"there is no model {model}: save it by `baton model save`, or give its manifest file"
         ) from None
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the document"
-        raise BatonError(f"{path} is no manifest: {where}: {fault['msg']}") from None
+        raise BatonError(f"{path} is no manifest: {first_fault(error)}") from None
     except UnicodeDecodeError as error:
         raise BatonError(f"{path} is no manifest: {error}") from None
     except OSError as error:

@@ -17,6 +17,7 @@ from artifacts.infer import as_frame, input_schema, output_schema, sample_rows
 from artifacts.load import unpickle, wants_frame
 from artifacts.store import Store
 from schemas.errors import BatonError, StoreError
+from schemas.faults import first_fault
 from schemas.manifest import Framework, InputSchema, Manifest, Sample
 
 
@@ -138,9 +139,7 @@ def _described() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ModelError(f"no manifest can say this: {where}: {fault['msg']}") from None
+        raise ModelError(f"no manifest can say this: {first_fault(error)}") from None
 
 
 def _try(estimator: Any, layout: Layout, sample: Sample) -> None:  # noqa: ANN401

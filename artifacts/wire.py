@@ -167,6 +167,13 @@ def pack(columns: Sequence[npt.NDArray[Any]]) -> tuple[list[dict[str, Any]], lis
     return described, parts
 
 
+def listed(column: Column) -> list[Any]:
+    """Return a column's values; of an array without a length none."""
+    if isinstance(column, list):
+        return column
+    return column.tolist() if column.ndim else []
+
+
 def unpack(described: Any, body: bytearray) -> list[Column]:  # noqa: ANN401 - a stranger's JSON
     """Return the arrays and lists of a message. WireError: they are not as described."""
     columns: list[Column] = []

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from schemas.cloudevents import decode
 from schemas.errors import UndecodableError
 from schemas.events import PREFIX, SUFFIX, EventData
+from schemas.faults import first_fault
 from transport.admin import ensure_topics
 from transport.reading import partitions_of, read
 from transport.settings import Settings
@@ -62,9 +63,7 @@ def read_event(record: Any) -> AuditEvent:  # noqa: ANN401 - aiokafka's record
     try:
         data = EventData.model_validate(event.data)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "data"
-        raise UndecodableError(f"no event of Baton: {where}: {fault['msg']}") from None
+        raise UndecodableError(f"no event of Baton: {first_fault(error, 'data')}") from None
     return AuditEvent(name, event.attributes, data, record.partition, record.offset)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from client.audit import AuditEvent
-from schemas.events import FINAL, EventName
+from schemas.events import FINAL, SWITCHED, EventName
 from schemas.ids import command_key
 from schemas.manifest import Manifest
 from schemas.records import ACCEPTED, Saga, Status, record_key
@@ -28,13 +28,6 @@ _SAGAS = {
     "replace-asset": Saga.REPLACE,
     "rollback-deployment": Saga.ROLLBACK,
 }
-_SWITCHED = frozenset(
-    {
-        EventName.DEPLOYMENT_CREATED,
-        EventName.DEPLOYMENT_UPDATED,
-        EventName.DEPLOYMENT_ROLLED_BACK,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -66,7 +59,7 @@ class Fold:
                 self._keep(event)
             case EventName.DEPLOYMENT_DELETED:
                 self._delete(event)
-            case name if name in _SWITCHED:
+            case name if name in SWITCHED:
                 self._switch(event)
         self._remember(event)
 

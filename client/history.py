@@ -12,20 +12,13 @@ from aiokafka import TopicPartition
 
 from client.audit import AuditEvent, read_event
 from schemas.errors import BatonError, UndecodableError
-from schemas.events import EventName
+from schemas.events import SWITCHED, EventName
 from schemas.times import rfc3339
 from transport.admin import ensure_topics
 from transport.reading import read
 from transport.settings import Settings
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SERVES = frozenset(
-    {
-        EventName.DEPLOYMENT_CREATED,
-        EventName.DEPLOYMENT_UPDATED,
-        EventName.DEPLOYMENT_ROLLED_BACK,
-    }
-)
 
 
 # Of an event as a flat row.
@@ -141,7 +134,7 @@ async def serving_at(settings: Settings, at: str, chosen: Filter) -> list[Servin
             continue
         if event.name == EventName.DEPLOYMENT_DELETED:
             found.pop(data.deployment_id, None)
-        elif event.name in _SERVES and data.after is not None:
+        elif event.name in SWITCHED and data.after is not None:
             found[data.deployment_id] = Serving(
                 data.deployment_id,
                 data.name,

@@ -7,19 +7,10 @@ from client.audit import AuditEvent
 from console import documents
 from schemas.checks import Check
 from schemas.commands import Compatibility
-from schemas.events import EventName
+from schemas.events import SWITCHED, EventName
 from schemas.gate import FAILURES, gate, summary, verdict
 from schemas.manifest import Manifest
 from schemas.records import AssetRecord, DeploymentRecord
-
-# What has been checked against another asset than serves now counts no more.
-_CHANGED = frozenset(
-    {
-        EventName.DEPLOYMENT_CREATED,
-        EventName.DEPLOYMENT_UPDATED,
-        EventName.DEPLOYMENT_ROLLED_BACK,
-    }
-)
 
 
 class Way(NamedTuple):
@@ -107,7 +98,8 @@ def _checked(events: Iterable[AuditEvent]) -> dict[str, AuditEvent]:
     """Return the newest dry run of each asset, by its ID."""
     found: dict[str, AuditEvent] = {}
     for event in events:
-        if event.name in _CHANGED:
+        # What was checked against another asset than serves now counts no more.
+        if event.name in SWITCHED:
             break
         data = event.data
         # Refused for another reason than the candidate, say a revision: that tells nothing of it.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from artifacts.frames import DTYPES
 from artifacts.infer import as_frame, input_schema
 from schemas.errors import BatonError
+from schemas.faults import first_fault
 from schemas.manifest import FieldType, InputSchema, SchemaField
 
 Task = Literal["classification", "regression"]
@@ -150,9 +151,7 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[InputSchema, pd.Da
     try:
         schema = input_schema(frame)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise DataError(f"no input schema has such columns: {where}: {fault['msg']}") from None
+        raise DataError(f"no input schema has such columns: {first_fault(error)}") from None
     times = [field.name for field in schema.fields if field.type is FieldType.TIMESTAMP]
     if times:
         notes.append(f"times are no features as they stand, left out: {_some(times)}")

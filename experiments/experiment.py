@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from experiments.data import Task
 from schemas.errors import BatonError
+from schemas.faults import first_fault
 from schemas.ids import Id
 from schemas.manifest import ClassLabel, Finite, InputSchema, Sample
 
@@ -157,9 +158,7 @@ def load(root: Path, name: str) -> Experiment:
     except OSError as error:
         raise ExperimentError(f"cannot read the experiment {path}: {error}") from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the document"
-        raise ExperimentError(f"{path} is no experiment: {where}: {fault['msg']}") from None
+        raise ExperimentError(f"{path} is no experiment: {first_fault(error)}") from None
 
 
 def experiments(root: Path) -> list[Experiment]:

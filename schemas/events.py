@@ -32,6 +32,14 @@ class EventName(StrEnum):
 
 # The events that end a command: whoever awaits an outcome awaits one of these.
 FINAL = frozenset(EventName) - {EventName.UPDATE_STARTED}
+# The events since which a deployment serves another asset, or its first.
+SWITCHED = frozenset(
+    {
+        EventName.DEPLOYMENT_CREATED,
+        EventName.DEPLOYMENT_UPDATED,
+        EventName.DEPLOYMENT_ROLLED_BACK,
+    }
+)
 
 
 class AssetAt(BaseModel):

@@ -14,6 +14,7 @@ from schemas.scoring import ScoringCode
 from scoring.errors import ScoringError
 from scoring.metrics import ScoringMetrics
 from scoring.quarantine import Quarantine
+from transport.futures import retrieve
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class ModelCache:
                 self._loaded(ref.key, ref.manifest)
             )
             # A failure is told to whoever needs the model; whoever waited may have given up.
-            loading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            loading.add_done_callback(retrieve)
         return loading
 
     async def _loaded(self, key: str, manifest: Manifest) -> HostedModel:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from transport.futures import retrieve
+
 
 class Fence:
     """Calls ``catch_up`` so that it begins after each ``wait`` that it ends, and seldom else."""
@@ -18,7 +20,7 @@ class Fence:
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._running))
             # Told to whoever waits, and they may all have given up.
-            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._next.add_done_callback(retrieve)
         await asyncio.shield(self._next)
 
     async def _after(self, earlier: "asyncio.Task[None] | None") -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from artifacts.frames import FieldError, Matrix, Plan
 from artifacts.hosts import HostedModel
 from artifacts.processes import ModelDiedError, ModelGoneError, ModelOverdueError
-from artifacts.wire import Column
+from artifacts.wire import Column, listed
 from schemas.scoring import ScoringCode
 from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Prediction, Table
@@ -261,8 +261,8 @@ async def _answer(model: HostedModel, parts: list[_Slice]) -> None:
     predicted, probabilities = await model.predict(build, rows)
     bad = _not_finite(predicted, rows) | _not_finite(probabilities, rows)
     good = not bad.any()
-    labels = _listed(predicted)
-    shares = None if probabilities is None else _listed(probabilities)
+    labels = listed(predicted)
+    shares = None if probabilities is None else listed(probabilities)
     at = 0
     for part in parts:
         end = at + len(part.rows)
@@ -303,7 +303,3 @@ def _not_finite(values: Column | None, rows: int) -> npt.NDArray[np.bool_]:
     if isinstance(values, list) or values.dtype.kind != "f":
         return np.zeros(rows, np.bool_)
     return np.asarray(~np.isfinite(values).reshape(rows, -1).all(axis=1))
-
-
-def _listed(values: Column) -> list[Any]:
-    return values if isinstance(values, list) else values.tolist()

@@ -17,6 +17,7 @@ from scoring.metrics import ScoringMetrics
 from scoring.predictor import Predictor
 from scoring.replies import Replies
 from scoring.resolver import Endpoint, Resolver
+from transport.futures import retrieve
 from transport.transactions import Write
 
 log = logging.getLogger(__name__)
@@ -114,14 +115,9 @@ class Scorer:
         prompt = [task for task, model in models.items() if not self._behind[model]]
         try:
             await fence
-            for name, group in batch.unresolved.items():
-                task = asyncio.create_task(self._score_resolved(name, group))
+            for task, group, soon in self._left(batch, writes):
                 tasks[task] = group
-                prompt.append(task)
-            for (name, awaited), group in batch.waiting.items():
-                task = asyncio.create_task(self._score_awaited(name, awaited, group))
-                tasks[task] = group
-                if awaited <= self._resolver.revision(name):
+                if soon:
                     prompt.append(task)
             if prompt:
                 await asyncio.wait(prompt, timeout=PATIENCE_S)
@@ -129,7 +125,7 @@ class Scorer:
             for task in tasks:
                 task.cancel()
                 # One that heard of the fence's failure first has told whoever awaits it.
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                task.add_done_callback(retrieve)
             raise
         late: dict[asyncio.Task[Answers], Owed] = {}
         for task, group in tasks.items():
@@ -142,6 +138,18 @@ class Scorer:
                 task.add_done_callback(partial(self._caught_up, model))
         late |= self._bulks(records)
         return Scored(writes, late)
+
+    def _left(
+        self, batch: _Sorted, writes: Answers
+    ) -> Iterator[tuple["asyncio.Task[Answers]", list[Request], bool]]:
+        """Begin to answer what no model was asked about ahead; tell whether it comes soon."""
+        for name, group in batch.unresolved.items():
+            endpoint = self._endpoint(name, group, writes)
+            if endpoint is not None:
+                yield asyncio.create_task(self._score_lot([(endpoint, group)])), group, True
+        for (name, awaited), group in batch.waiting.items():
+            task = asyncio.create_task(self._score_awaited(name, awaited, group))
+            yield task, group, awaited <= self._resolver.revision(name)
 
     def _bulks(self, records: Sequence[Record]) -> dict["asyncio.Task[Answers]", Owed]:
         """Begin to answer the large requests among ``records``."""
@@ -223,11 +231,17 @@ class Scorer:
 
     async def _score_resolved(self, name: str, group: list[Request]) -> Answers:
         """Return the answers to requests for one deployment by what serves it now."""
+        writes: Answers = []
+        endpoint = self._endpoint(name, group, writes)
+        return writes if endpoint is None else await self._score_lot([(endpoint, group)])
+
+    def _endpoint(self, name: str, group: list[Request], writes: Answers) -> Endpoint | None:
+        """Return what serves a deployment now, or None: then its requests are refused."""
         try:
-            endpoint = self._resolver.resolve(name)
+            return self._resolver.resolve(name)
         except ScoringError as error:
-            return [self._replies.refuse(request, error) for request in group]
-        return await self._score_lot([(endpoint, group)])
+            writes.extend([self._replies.refuse(request, error) for request in group])
+        return None
 
     async def _score_ahead(self, lot: list[Group], fence: "asyncio.Task[None]") -> Answers:
         """Return the answers to requests for deployments of one model, asked before the fence.

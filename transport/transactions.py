@@ -10,6 +10,8 @@ from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
+from transport.futures import retrieve
+
 # Below the broker's limit for a record batch (message.max.bytes, 1 MiB by default).
 BATCH_BYTES = 900_000
 # Between two transactions the broker answers CONCURRENT_TRANSACTIONS for a moment: the default
@@ -119,7 +121,7 @@ class FencedProducer:
             self._held = None
             self._giving_back = asyncio.create_task(self._producer.abort_transaction())
             # Whoever needs the next transaction hears of it.
-            self._giving_back.add_done_callback(lambda end: end.cancelled() or end.exception())
+            self._giving_back.add_done_callback(retrieve)
 
     async def _begin(self) -> None:
         """Begin a transaction, or take the one that was begun ahead."""
@@ -158,8 +160,7 @@ class FencedProducer:
         except asyncio.CancelledError:
             # Left open, it would hold up every reader until the broker ends it.
             await asyncio.wait([transaction])
-            if not transaction.cancelled():
-                transaction.exception()
+            retrieve(transaction)
             raise
 
     async def _transaction(
@@ -216,7 +217,7 @@ async def _sent(
     topic, partition = where
     stored: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
     # Who does not come to await it has another error to tell.
-    stored.add_done_callback(_retrieve)
+    stored.add_done_callback(retrieve)
     return stored
 
 
@@ -231,12 +232,7 @@ def _forget(producer: AIOKafkaProducer) -> None:
         waiters.append(transaction)
     for waiter in waiters:
         if waiter.done():
-            _retrieve(waiter)
-
-
-def _retrieve(future: "asyncio.Future[object]") -> None:
-    if not future.cancelled():
-        future.exception()
+            retrieve(waiter)
 
 
 def _add(batch: BatchBuilder, write: Write) -> bool:
@@ -278,7 +274,7 @@ class PlainProducer:
         if self._committing is not None:
             # Where the partition has gone to another member, that one does the rest again.
             await asyncio.wait([self._committing])
-            self._committing.exception()
+            retrieve(self._committing)
         await self._producer.stop()
 
     def prepare(self) -> None:

@@ -14,7 +14,7 @@ from console.charts import Moment, chart
 from console.pages import page
 from console.series import BIN_S, WINDOW_S, Series, end
 from console.services import Here, Services
-from schemas.events import EventName
+from schemas.events import SWITCHED
 
 router = page.router()
 
@@ -22,11 +22,6 @@ router = page.router()
 SPANS = {"10 s": 10, "minute": 60, "15 minutes": WINDOW_S}
 # Events of a deployment that are looked at for marks.
 EVENTS = 50
-_SWITCHES = {
-    EventName.DEPLOYMENT_CREATED,
-    EventName.DEPLOYMENT_UPDATED,
-    EventName.DEPLOYMENT_ROLLED_BACK,
-}
 
 
 @router.get("/deployments/{deployment_id}/traffic")
@@ -42,7 +37,7 @@ def measured(here: Services, deployment_id: str) -> dict[str, Any]:
 
     def switches(event: AuditEvent) -> bool:
         # Asked of every event at hand: the cheaper first.
-        return event.data.deployment_id == deployment_id and event.name in _SWITCHES
+        return event.data.deployment_id == deployment_id and event.name in SWITCHED
 
     found = moments(here.feed.newest(EVENTS, switches))
     return shown(here.meter.series(deployment_id), found, time.time())
