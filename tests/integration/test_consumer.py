@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import RequestTimedOutError
 
 from tests.support import new_settings
 from transport.admin import ensure_topics
@@ -29,3 +30,28 @@ async def test_a_consumer_stops_just_after_its_partitions_changed(
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await consumer.stop()
+
+
+async def test_a_consumer_stops_while_a_fetch_waits_to_be_tried_again(
+    bootstrap_servers, tmp_path, monkeypatch
+):
+    settings = new_settings(bootstrap_servers, tmp_path)
+    await ensure_topics(bootstrap_servers, settings.topics)
+    consumer = new_consumer(bootstrap_servers)
+    await consumer.start()
+    failed = asyncio.Event()
+
+    async def fails(*_, **__):
+        failed.set()
+        raise RequestTimedOutError
+
+    monkeypatch.setattr(consumer._fetcher, "_retry_backoff", 60)
+    monkeypatch.setattr(consumer._client, "send", fails)
+    consumer.assign([TopicPartition(settings.topics.requests.name, 0)])
+    consumer.seek(TopicPartition(settings.topics.requests.name, 0), 0)
+    async with asyncio.timeout(5):
+        await failed.wait()
+        # It has failed, and waits.
+        await asyncio.sleep(0)
+        await consumer.stop()
+    assert not any(connection.connected() for connection in consumer._client._conns.values())
