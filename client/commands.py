@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,8 +92,13 @@ class BatonClient(StateReader):
         await wait_for_broker(servers, min(BROKER_TIMEOUT_S, self._timeout_s))
         await ensure_topics(servers, self._topics)
         self._producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
-        await self._producer.start()
-        await self._tail.start()
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(self.close_view)
+            opening.push_async_callback(self._producer.stop)
+            await self._producer.start()
+            opening.push_async_callback(self._tail.stop)
+            await self._tail.start()
+            self._open = opening.pop_all()
         return self
 
     async def __aexit__(
@@ -102,9 +107,7 @@ class BatonClient(StateReader):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._tail.stop()
-        await self._producer.stop()
-        await self.close_view()
+        await self._open.aclose()
 
     async def create_space(
         self,

@@ -141,8 +141,8 @@ async def replay(settings: Settings, letters: Sequence[DeadLetter]) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap_servers, enable_idempotence=True
     )
-    await producer.start()
     try:
+        await producer.start()
         for letter in letters:
             await producer.send_and_wait(
                 letter.topic,

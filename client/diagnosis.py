@@ -51,8 +51,8 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     named = f"Apache Kafka {release}" if release else "a Kafka that does not say its release"
     yield Finding("broker", Level.OK, f"{named} at {settings.bootstrap_servers}")
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
     try:
+        await admin.start()
         missing = False
         for finding in await _topics(admin, settings):
             missing = missing or finding.level is Level.FAIL
@@ -173,8 +173,8 @@ async def _lags(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     )
     # Faust's committed offsets are a hint only: a worker's place is the cursor in the state.
     view = StateView(settings.bootstrap_servers, topics.state, kinds=())
-    await consumer.start()
     try:
+        await consumer.start()
         await view.start()
 
         async def behind() -> dict[str, int]:

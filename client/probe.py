@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,30 +44,28 @@ async def probe(settings: Settings, wait_s: float = WAIT_S) -> Probe:
 
     tail = Tail(settings, topics.responses, heard)
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
-    await producer.start()
-    await tail.start()
-    try:
-        with ExitStack() as expected:
-            answers = []
-            looks = []
-            for partition in range(topics.requests.partitions):
-                identity = f"doctor-{uuid.uuid4()}"
-                answer = expected.enter_context(tail.expected(identity))
-                before, begun = time.time(), time.monotonic()
-                placed = await producer.send_and_wait(
-                    topics.requests.name,
-                    BODY,
-                    partition=partition,
-                    headers=[(DEPLOYMENT_ID, NOBODY), (REQUEST_ID, identity.encode())],
-                )
-                after = time.time()
-                looks.append(((after - before) / 2, (before + after) / 2 - placed.timestamp / 1000))
-                answers.append((begun, answer))
-            done, _ = await asyncio.wait([answer for _, answer in answers], timeout=wait_s)
-            latencies = [answer.result() - begun for begun, answer in answers if answer in done]
-    finally:
-        await tail.stop()
-        await producer.stop()
+    async with AsyncExitStack() as block:
+        block.push_async_callback(producer.stop)
+        await producer.start()
+        block.push_async_callback(tail.stop)
+        await tail.start()
+        answers = []
+        looks = []
+        for partition in range(topics.requests.partitions):
+            identity = f"doctor-{uuid.uuid4()}"
+            answer = block.enter_context(tail.expected(identity))
+            before, begun = time.time(), time.monotonic()
+            placed = await producer.send_and_wait(
+                topics.requests.name,
+                BODY,
+                partition=partition,
+                headers=[(DEPLOYMENT_ID, NOBODY), (REQUEST_ID, identity.encode())],
+            )
+            after = time.time()
+            looks.append(((after - before) / 2, (before + after) / 2 - placed.timestamp / 1000))
+            answers.append((begun, answer))
+        done, _ = await asyncio.wait([answer for _, answer in answers], timeout=wait_s)
+        latencies = [answer.result() - begun for begun, answer in answers if answer in done]
     # The shortest look is the most exact.
     error_s, skew_s = min(looks)
     return Probe(latencies, skew_s, error_s)

@@ -5,7 +5,7 @@ import itertools
 import os
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -124,8 +124,12 @@ class ScoringClient:
             linger_ms=1,
             max_batch_size=BATCH_BYTES,
         )
-        await self._producer.start()
-        await self._tail.start()
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(self._producer.stop)
+            await self._producer.start()
+            opening.push_async_callback(self._tail.stop)
+            await self._tail.start()
+            self._open = opening.pop_all()
         return self
 
     async def __aexit__(
@@ -134,8 +138,7 @@ class ScoringClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._tail.stop()
-        await self._producer.stop()
+        await self._open.aclose()
 
     async def score(  # noqa: PLR0913 - the fields of a ScoreRequest
         self,

@@ -57,7 +57,11 @@ class StateReader:
             if self._view is None:
                 topic = self._settings.topics.state
                 view = StateView(self._settings.bootstrap_servers, topic, kinds=KINDS)
-                await view.start()
+                try:
+                    await view.start()
+                except BaseException:
+                    await view.stop()
+                    raise
                 self._view = view
                 return view
         await self._view.catch_up()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,10 +37,13 @@ class Traffic:
     async def __aenter__(self) -> Self:
         topics = self._settings.topics
         await ensure_topics(self._settings.bootstrap_servers, topics)
-        await self._consumer.start()
         where = [*partitions_of(topics.requests), *partitions_of(topics.responses)]
-        self._consumer.assign(where)
-        await self._consumer.seek_to_end(*where)
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(self._consumer.stop)
+            await self._consumer.start()
+            self._consumer.assign(where)
+            await self._consumer.seek_to_end(*where)
+            opening.pop_all()
         self._follower = asyncio.create_task(self._follow())
         return self
 

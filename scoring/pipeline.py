@@ -128,8 +128,8 @@ class Pipeline:
 
     async def _run(self) -> None:
         try:
-            await self._producer.start()
             try:
+                await self._producer.start()
                 await self._until_stopped(self._seek())
                 self.ready.set()
                 while not self._stopping:

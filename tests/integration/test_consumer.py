@@ -1,16 +1,23 @@
-"""A consumer stops whenever it is told to."""
+"""A consumer stops whenever it is told to, and leaves nothing open."""
 
 import asyncio
+import gc
+from contextlib import aclosing
 
+import anyio
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 
-from tests.support import new_settings
+from tests.support import eventually, new_settings
 from transport.admin import ensure_topics
-from transport.reading import new_consumer
+from transport.reading import new_consumer, read
 
 pytestmark = pytest.mark.broker
+
+
+def connected(consumer):
+    return any(connection.connected() for connection in consumer._client._conns.values())
 
 
 @pytest.mark.parametrize("steps", range(3))
@@ -54,4 +61,48 @@ async def test_a_consumer_stops_while_a_fetch_waits_to_be_tried_again(
         # It has failed, and waits.
         await asyncio.sleep(0)
         await consumer.stop()
-    assert not any(connection.connected() for connection in consumer._client._conns.values())
+    assert not connected(consumer)
+
+
+async def test_a_consumer_whose_start_is_cancelled_leaves_nothing_open(bootstrap_servers):
+    for steps in range(12):
+        consumer = new_consumer(bootstrap_servers)
+        starting = asyncio.create_task(consumer.start())
+        for _ in range(steps):
+            await asyncio.sleep(0.001)
+        starting.cancel()
+        await asyncio.wait([starting])
+        # As whoever is told to end does, in its `finally`.
+        await consumer.stop()
+        assert not connected(consumer), steps
+        assert consumer._closed
+
+
+async def test_a_consumer_that_finds_no_broker_leaves_nothing_open():
+    consumer = new_consumer("127.0.0.1:1")
+    with pytest.raises(KafkaConnectionError):
+        await consumer.start()
+    assert consumer._closed
+
+
+async def test_a_consumer_stops_though_who_waits_for_it_is_cancelled_again_and_again(
+    bootstrap_servers, tmp_path
+):
+    settings = new_settings(bootstrap_servers, tmp_path)
+    await ensure_topics(bootstrap_servers, settings.topics)
+    where = TopicPartition(settings.topics.requests.name, 0)
+
+    async def follow():
+        async with aclosing(read(bootstrap_servers, [where], follow=True)) as records:
+            await anext(records)
+
+    before = set(asyncio.all_tasks())
+    # A scope of anyio, in which a page's stream runs, cancels whatever is awaited in it once ended.
+    with anyio.move_on_after(1):
+        await follow()
+
+    async def nothing_is_left():
+        return set(asyncio.all_tasks()) <= before
+
+    await eventually(nothing_is_left, "the reader has stopped")
+    gc.collect()
