@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from scoring import owed
 from scoring.errors import AgentError
+from scoring.intake import Intake
 from scoring.metrics import ScoringMetrics
 from scoring.observation import Observation
 from scoring.scorer import Answers, Owed, Scored
@@ -20,7 +21,6 @@ from transport.transactions import Write
 
 log = logging.getLogger(__name__)
 
-POLL_MS = 500
 # Late requests are held in memory: at most this many times the largest batch, and bytes.
 LATE_BATCHES = 2
 LATE_BYTES = 64 * 1024**2
@@ -59,7 +59,7 @@ class Commits(Protocol):
 class Pipeline:
     """Scores one partition from its assignment to its revocation.
 
-    Its own fetch loop begins after its producer has fenced the earlier owner and the partition was
+    Its intake begins after its producer has fenced the earlier owner and the partition was
     sought to the committed offset: so no record fetched before that can be scored (the rebalance
     trap, docs/architecture.md).
     """
@@ -93,7 +93,8 @@ class Pipeline:
         self._committed = 0
         self._owed: frozenset[int] = frozenset()
         self._late: dict[asyncio.Task[Answers], Owed] = {}
-        self._fetching: asyncio.Task[Sequence[Any]] | None = None
+        self._intake = Intake(consumer, partition, max_batch)
+        self._taking: asyncio.Task[list[Any]] | None = None
         self._droppable: asyncio.Future[Any] | None = None
         self.ready = asyncio.Event()
         # When it found itself fenced (time.monotonic), None while it is not.
@@ -131,6 +132,7 @@ class Pipeline:
             try:
                 await self._producer.start()
                 await self._until_stopped(self._seek())
+                self._intake.start()
                 self.ready.set()
                 while not self._stopping:
                     writes = await self._until_stopped(self._answers())
@@ -157,7 +159,8 @@ class Pipeline:
 
     async def _drop(self) -> None:
         """Cancel what is under way."""
-        running = {task for task in (self._fetching, *self._late) if task is not None}
+        await self._intake.stop()
+        running = {task for task in (self._taking, *self._late) if task is not None}
         for task in running:
             task.cancel()
         if running:
@@ -203,15 +206,14 @@ class Pipeline:
         What it returns is no longer owed, what is still to come is.
         """
         self.phase = "fetching"
-        if self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch())
-        await asyncio.wait({self._fetching, *self._late}, return_when=asyncio.FIRST_COMPLETED)
+        if self._taking is None:
+            self._taking = asyncio.create_task(self._intake.take())
+        await asyncio.wait({self._taking, *self._late}, return_when=asyncio.FIRST_COMPLETED)
         writes: Answers = []
-        if self._fetching.done():
-            fetching, self._fetching = self._fetching, None
-            if records := fetching.result():
-                self._producer.prepare()
-                writes += await self._score(records)
+        if self._taking.done():
+            taking, self._taking = self._taking, None
+            self._producer.prepare()
+            writes += await self._score(taking.result())
         writes += self._take_late()
         while self._too_late():
             self.phase = "waiting for late answers"
@@ -222,6 +224,11 @@ class Pipeline:
     async def _score(self, records: Sequence[Any]) -> Answers:
         """Return the answers to ``records`` that come at once, and keep the late ones."""
         self.phase = "scoring"
+        if records[0].offset < self._next:
+            raise AgentError(
+                f"{self.partition} was fetched from offset {records[0].offset}, expected "
+                f"{self._next}: going on would answer requests twice"
+            )
         due = [r for r in records if r.offset >= self._committed or r.offset in self._owed]
         self._observed.fetched(due)
         scored = await self._scorer.score(due)
@@ -229,19 +236,6 @@ class Pipeline:
         self._next = records[-1].offset + 1
         self._observed.scored(due, scored.late.values())
         return scored.writes
-
-    async def _fetch(self) -> Sequence[Any]:
-        """Return the next records, or none after a while."""
-        fetched = await self._consumer.getmany(
-            self.partition, timeout_ms=POLL_MS, max_records=self._max_batch
-        )
-        records: Sequence[Any] = fetched.get(self.partition, ())
-        if records and records[0].offset < self._next:
-            raise AgentError(
-                f"{self.partition} was fetched from offset {records[0].offset}, expected "
-                f"{self._next}: going on would answer requests twice"
-            )
-        return records
 
     def _take_late(self) -> Answers:
         """Return the late answers that have come."""
