@@ -35,6 +35,8 @@ async def main(kind: str, seed: str, number: str, folder: Path) -> None:
     """Be the client until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    # From here on it can be told to stop.
+    Path(os.environ["BATON_READY_FILE"]).touch()
     settings = Settings.from_env(os.environ)
     await wait_for_broker(settings.bootstrap_servers, PATIENCE_S)
     # A file for each run of it: what a killed one noted is never written to again.

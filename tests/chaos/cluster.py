@@ -61,7 +61,7 @@ class Member:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves; clients have no such sign."""
+        """Whether it serves; of a client, whether it can be told to stop."""
         return self.ready_file.exists()
 
     def signal(self, number: int) -> None:
@@ -127,8 +127,13 @@ class Cluster:
         members = [self.members.pop(name) for name in names]
         for member in members:
             member.check()
-        # Who was killed a moment ago by the last fault has ended already, and needs no successor.
+        # Who was killed a moment ago by the last fault has ended already, and needs no successor;
+        # or that has begun, and would die of a signal that it does not know yet.
         leaving = [member for member in members if member.status is None]
+        until(
+            lambda: all(member.ready or member.status is not None for member in leaving),
+            "those who are to stop can be told to",
+        )
         for member in leaving:
             member.popen.terminate()
         end = time.monotonic() + STOP_S
