@@ -26,7 +26,7 @@ from bench.seed import deploy
 from transport.admin import ensure_topics
 
 ROUNDS = 3
-REQUESTS = 80_000
+REQUESTS = 160_000
 COMMANDS = 8_000
 RATE = 500
 WARM_S, MEASURED_S = 1.5, 5.0

@@ -11,17 +11,17 @@ from aiokafka.errors import KafkaError
 from artifacts.hosts import Hosts
 from artifacts.store import Store
 from scoring.cache import ModelCache
+from scoring.delivery import Delivery, new_delivery
 from scoring.errors import AgentError
 from scoring.metrics import ScoringMetrics
-from scoring.pipeline import Commits, Pipeline
+from scoring.pipeline import Pipeline
 from scoring.predictor import Predictor
 from scoring.quarantine import Quarantine
 from scoring.resolver import Resolver
 from scoring.scorer import Scorer
-from scoring.settings import EXACTLY_ONCE, ScoringSettings
+from scoring.settings import ScoringSettings
 from telemetry.tracing import Tracing
 from transport.consumer import Consumer
-from transport.transactions import FencedProducer, PlainProducer
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ REVOKE_TIMEOUT_S = 9.0
 # would do better (seen once).
 STALLED_S = 60.0
 # Who is fenced by a rebalance hears of it within a session's timeout; after that, something else
-# has taken its transactional id.
+# has taken its transactional id: a member that was paused while it took the partition over, say.
 FENCED_S = 12.0
 # Models that are loading or ending, beside those in the cache.
 SPARE = 8
@@ -101,6 +101,8 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             enable_auto_commit=False,
         )
         self._pipelines: dict[TopicPartition, Pipeline] = {}
+        # What they commit by: from an assignment until the last of its partitions is given back.
+        self._delivery: Delivery | None = None
         self._assigned = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
@@ -131,13 +133,14 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin a pipeline for each partition of ``assigned``."""
         partitions = list(assigned)
+        if self._delivery is None:
+            self._delivery = new_delivery(self._settings, self._consumer)
         for partition in partitions:
             self._pipelines[partition] = Pipeline(
                 partition,
                 self._consumer,
-                self._producer(partition),
+                self._delivery,
                 self._scorer,
-                group=self._settings.group,
                 max_batch=self._settings.max_batch,
                 on_failure=self._on_failure,
                 metrics=self._metrics,
@@ -148,19 +151,15 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("assigned partitions=%s", numbers, extra={"partitions": numbers})
         self._assigned.set()
 
-    def _producer(self, partition: TopicPartition) -> Commits:
-        servers = self._settings.kafka.bootstrap_servers
-        if self._settings.delivery == EXACTLY_ONCE:
-            identity = f"{self._settings.group}-{partition.topic}-{partition.partition}"
-            return FencedProducer(servers, identity)
-        return PlainProducer(servers, self._consumer)
-
     async def _drop(self, revoked: Iterable[TopicPartition]) -> None:
         dropped = [self._pipelines.pop(tp) for tp in list(revoked) if tp in self._pipelines]
         self._metrics.partitions.set(len(self._pipelines))
         try:
             async with asyncio.timeout(REVOKE_TIMEOUT_S):
                 await asyncio.gather(*(pipeline.stop() for pipeline in dropped))
+                if self._delivery is not None and not self._pipelines:
+                    delivery, self._delivery = self._delivery, None
+                    await delivery.stop()
         except TimeoutError:
             phases = {pipeline.partition.partition: pipeline.phase for pipeline in dropped}
             self._on_failure(

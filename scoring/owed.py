@@ -10,7 +10,7 @@ import base64
 import zlib
 from collections.abc import Iterable
 
-# Of the broker's offset.metadata.max.bytes, 4096 by default.
+# Of the broker's offset.metadata.max.bytes, 4096 by default; the holder's name stands there, too.
 MAX_CHARS = 4000
 _MARK = "owed1:"
 

@@ -3,18 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
-from aiokafka.structs import OffsetAndMetadata
 
 from scoring import owed
+from scoring.delivery import Delivery
 from scoring.errors import AgentError
 from scoring.intake import Intake
 from scoring.metrics import ScoringMetrics
 from scoring.observation import Observation
+from scoring.places import Place
 from scoring.scorer import Answers, Owed, Scored
 from telemetry.tracing import Tracing
 from transport.transactions import Write
@@ -35,43 +36,21 @@ class Scores(Protocol):
         """Return answers now, and what will be answered later."""
 
 
-class Commits(Protocol):
-    """Where a batch's answers and offsets go: FencedProducer or PlainProducer."""
-
-    async def start(self) -> None:
-        """Connect; a fenced producer ends its predecessors here."""
-
-    async def stop(self) -> None:
-        """Disconnect."""
-
-    def prepare(self) -> None:
-        """Begin what ``commit`` ends, while the answers are being made."""
-
-    async def commit(
-        self,
-        writes: Sequence[Write],
-        offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None,
-        group: str | None = None,
-    ) -> None:
-        """Store answers and offsets."""
-
-
 class Pipeline:
     """Scores one partition from its assignment to its revocation.
 
-    Its intake begins after its producer has fenced the earlier owner and the partition was
-    sought to the committed offset: so no record fetched before that can be scored (the rebalance
-    trap, docs/architecture.md).
+    Its intake begins after the earlier owner was fenced and the partition was sought to the
+    committed offset: so no record fetched before that can be scored (the rebalance trap,
+    docs/architecture.md).
     """
 
     def __init__(  # noqa: PLR0913 - what a partition needs
         self,
         partition: TopicPartition,
         consumer: AIOKafkaConsumer,
-        producer: Commits,
+        delivery: Delivery,
         scorer: Scores,
         *,
-        group: str,
         max_batch: int,
         on_failure: Callable[[BaseException], None],
         metrics: ScoringMetrics | None = None,
@@ -79,9 +58,8 @@ class Pipeline:
     ) -> None:
         self.partition = partition
         self._consumer = consumer
-        self._producer = producer
+        self._delivery = delivery
         self._scorer = scorer
-        self._group = group
         self._max_batch = max_batch
         self._on_failure = on_failure
         self._metrics = metrics or ScoringMetrics()
@@ -100,7 +78,7 @@ class Pipeline:
         # When it found itself fenced (time.monotonic), None while it is not.
         self.fenced_at: float | None = None
         # What it is at: told where it takes too long.
-        self.phase = "starting its producer"
+        self.phase = "taking over"
         self.last_progress = time.monotonic()
         self._task = asyncio.create_task(self._run())
 
@@ -117,10 +95,9 @@ class Pipeline:
     async def stop(self) -> None:
         """Stop: what is being fetched or scored is dropped, what is being committed ends first.
 
-        What is late is dropped too: the committed offset's metadata says that it is owed. A
-        producer stopped inside a transaction would hang. A fetch may wait for the very rebalance
-        that waits for this, and a batch for the state table, as long as a dead worker's transaction
-        is open.
+        What is late is dropped too: the committed offset's metadata says that it is owed. A fetch
+        may wait for the very rebalance that waits for this, and a batch for the state table, as
+        long as a dead worker's transaction is open.
         """
         self._stopping = True
         if self._droppable is not None:
@@ -130,18 +107,14 @@ class Pipeline:
     async def _run(self) -> None:
         try:
             try:
-                await self._producer.start()
-                await self._until_stopped(self._seek())
-                self._intake.start()
+                await self._until_stopped(self._take_over())
                 self.ready.set()
                 while not self._stopping:
                     writes = await self._until_stopped(self._answers())
                     if writes is not None:
                         await self._commit(writes)
             finally:
-                self.phase = "stopping its producer"
                 await self._drop()
-                await self._producer.stop()
         except ProducerFenced:
             # Another agent owns the partition: it goes on from what was committed. If the group
             # thinks otherwise, the agent's watch sees a fenced pipeline that stays.
@@ -183,22 +156,13 @@ class Pipeline:
         finally:
             self._droppable = None
 
-    async def _seek(self) -> None:
-        """Go to the committed offset, read after the fence: nobody can move it any more."""
-        self.phase = "seeking"
-        # Consumer.committed() would leave its metadata out.
-        found = await self._consumer._coordinator.fetch_committed_offsets(  # noqa: SLF001
-            [self.partition]
-        )
-        committed = found.get(self.partition)
-        if committed is None or committed.offset < 0:
-            await self._consumer.seek_to_beginning(self.partition)
-            self._next = self._committed = await self._consumer.position(self.partition)
-            return
-        self._committed = committed.offset
-        self._owed = owed.decode(committed.metadata or "")
-        self._next = min(self._owed, default=self._committed)
+    async def _take_over(self) -> None:
+        """Read from where the partition stands: from the first request that has no answer."""
+        place = await self._delivery.take(self.partition)
+        self._committed, self._owed = place.offset, place.owed
+        self._next = min(place.owed, default=place.offset)
         self._consumer.seek(self.partition, self._next)
+        self._intake.start()
 
     async def _answers(self) -> Answers | None:
         """Return answers to commit: to a batch that was fetched, and late ones to earlier batches.
@@ -212,7 +176,7 @@ class Pipeline:
         writes: Answers = []
         if self._taking.done():
             taking, self._taking = self._taking, None
-            self._producer.prepare()
+            self._delivery.prepare()
             writes += await self._score(taking.result())
         writes += self._take_late()
         while self._too_late():
@@ -261,9 +225,9 @@ class Pipeline:
     async def _commit(self, writes: list[Write]) -> None:
         self.phase = "committing"
         end = max(self._committed, self._next)
-        where = OffsetAndMetadata(end, owed.encode(self._unanswered()))
+        place = Place(end, frozenset(self._unanswered()))
         began = time.monotonic()
-        await self._producer.commit(writes, {self.partition: where}, self._group)
+        await self._delivery.commit(writes, self.partition, place)
         self._committed = end
         self.last_progress = time.monotonic()
         self._observed.committed(writes, self.last_progress - began)

@@ -1,6 +1,7 @@
 """``python -m tests.chaos.impostor worker|scoring PARTITION``: takes an owner's ids and dies.
 
-It starts a transactional producer with the id that the partition's owner uses, writes what the
+It starts a transactional producer with the id that the partition's owner uses (an agent's stands in
+the metadata of the committed offset), writes what the
 owner might write, and kills itself before the commit. The owner is fenced; nobody may ever see what
 was written.
 """
@@ -13,6 +14,7 @@ import sys
 
 from aiokafka import AIOKafkaProducer
 
+from tests.chaos.log import committed_places
 from transport.settings import Settings
 
 FORGED = [
@@ -36,7 +38,11 @@ async def main(module: str, partition: int) -> None:
     forged = [(topics.events, b"forged", space), (topics.state, b"space/forged", space)]
     identity = f"{settings.app}-{topics.commands.name}-{partition}"
     if module == "scoring":
-        identity = f"{settings.app}-scoring-{topics.requests.name}-{partition}"
+        group = f"{settings.app}-scoring"
+        places = await committed_places(settings, group)
+        # Where no agent has taken the partition yet there is nobody to be.
+        held = partition in places and places[partition].holder
+        identity = f"{group}-{held or 'nobody'}"
         place = {"partition": partition, "offset": 0}
         answer: dict[str, object] = {
             "id": "forged",

@@ -13,6 +13,7 @@ from schemas.errors import UndecodableError
 from schemas.events import PREFIX as EVENT
 from schemas.events import SUFFIX
 from schemas.topics import partition_for
+from scoring.places import Place
 from tests.support import read_all
 from transport.settings import Settings
 
@@ -192,6 +193,12 @@ async def read_log(settings: Settings, group: str) -> Log:
 
 async def committed_offsets(settings: Settings, group: str) -> dict[int, int]:
     """Return the committed offset of each partition of ``requests``."""
+    places = await committed_places(settings, group)
+    return {partition: place.offset for partition, place in places.items()}
+
+
+async def committed_places(settings: Settings, group: str) -> dict[int, Place]:
+    """Return where each partition of ``requests`` stands."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     await admin.start()
     try:
@@ -199,7 +206,7 @@ async def committed_offsets(settings: Settings, group: str) -> dict[int, int]:
     finally:
         await admin.close()
     name = settings.topics.requests.name
-    return {where.partition: at.offset for where, at in found.items() if where.topic == name}
+    return {where.partition: Place.read(at) for where, at in found.items() if where.topic == name}
 
 
 def _command(record: Any, partitions: int) -> Command:

@@ -111,6 +111,11 @@ async def overtaken(on, module, successor, work):
     """
     first = await on.ready(on.start("commits-late-and-dies", module))
     await work()
+    return await overtakes(on, first, successor, work)
+
+
+async def overtakes(on, first, successor, work):
+    module = "worker" if first.name.startswith("worker") else "scoring"
     first.arm()
     under_way = asyncio.create_task(work())
     await at_its_moment(first)
@@ -147,6 +152,12 @@ async def worker_is_overtaken(on, successor):
 
 async def agent_is_overtaken(on, successor):
     return await overtaken(on, "scoring", successor, lambda: on.ask(3))
+
+
+async def agent_is_overtaken_at_its_first_batch(on, predecessor):
+    """The successor has read where the partition stands before the predecessor ever committed."""
+    first = await on.ready(on.start(predecessor, "scoring"))
+    return await overtakes(on, first, "waits-after-taking", lambda: on.ask(3))
 
 
 async def worker_is_followed(on, *variant):
@@ -193,9 +204,14 @@ async def agent_dies_with_answers_written(on, variant):
     return await on.verdict()
 
 
-for of_one in (worker_is_overtaken, agent_is_overtaken, replaces_are_seen):
+for of_one in (
+    worker_is_overtaken,
+    agent_is_overtaken,
+    agent_is_overtaken_at_its_first_batch,
+    replaces_are_seen,
+    agent_dies_with_answers_written,
+):
     of_one.partitions = 1
-agent_dies_with_answers_written.partitions = 1
 worker_is_followed.partitions = 2
 
 LATE = "waits-after-fence"
@@ -212,6 +228,12 @@ LATE = "waits-after-fence"
             {"dead-letter-twice", "command-forwarded-twice"},
         ),
         ("seeks-before-fence", LATE, agent_is_overtaken, {"request-answered-twice"}),
+        (
+            "claims-nothing",
+            "commits-late-and-dies",
+            agent_is_overtaken_at_its_first_batch,
+            {"request-answered-twice"},
+        ),
         ("lags-without-fence", "lags", replaces_are_seen, {"stale-answer"}),
         (
             "answers-outside",

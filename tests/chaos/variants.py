@@ -27,10 +27,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.records import CursorRecord
-from scoring.pipeline import Pipeline
+from scoring.delivery import ExactlyOnce
+from scoring.places import Place
 from scoring.resolver import Resolver
 from transport.settings import Settings
 from transport.state_view import StateView
@@ -87,18 +88,31 @@ def ignores_cursor() -> None:
 
 
 def seeks_before_fence() -> None:
-    """Start the producer once the committed offset is known."""
-    fence, seek = FencedProducer.start, Pipeline._seek
+    """Fence earlier holders once the committed offset is known."""
+    fence, take = ExactlyOnce._fence, ExactlyOnce.take
+    holders: list[str] = []
 
-    async def nothing(_: FencedProducer) -> None:
+    async def later(_: ExactlyOnce, holder: str) -> None:
+        holders.append(holder)
+
+    async def early(delivery: ExactlyOnce, partition: TopicPartition) -> Place:
+        place = await take(delivery, partition)
+        await moment()
+        for holder in holders:
+            await fence(delivery, holder)
+        return place
+
+    ExactlyOnce._fence, ExactlyOnce.take = later, early
+
+
+def claims_nothing() -> None:
+    """Name no holder before the first answers are committed."""
+
+    async def nothing(*_: Any) -> None:
         pass
 
-    async def early(pipeline: Pipeline) -> None:
-        await seek(pipeline)
-        await moment()
-        await fence(pipeline._producer)
-
-    FencedProducer.start, Pipeline._seek = nothing, early
+    ExactlyOnce._claim = nothing
+    commits_late_and_dies()
 
 
 def waits_after_fence() -> None:
@@ -110,6 +124,18 @@ def waits_after_fence() -> None:
         await moment()
 
     FencedProducer.start = fenced
+
+
+def waits_after_taking() -> None:
+    """Wait with the partition taken over and nothing read of it."""
+    take = ExactlyOnce.take
+
+    async def taken(delivery: ExactlyOnce, partition: TopicPartition) -> Place:
+        place = await take(delivery, partition)
+        await moment()
+        return place
+
+    ExactlyOnce.take = taken
 
 
 def commits_late_and_dies() -> None:
@@ -203,9 +229,11 @@ VARIANTS: dict[str, Callable[[], None]] = {
         reads_before_fence,
         ignores_cursor,
         seeks_before_fence,
+        claims_nothing,
         lags_without_fence,
         answers_outside,
         waits_after_fence,
+        waits_after_taking,
         commits_late_and_dies,
         waits_in_transaction,
         lags,

@@ -11,6 +11,7 @@ import scoring.resolver
 from client import BatonClient, ScoringClient
 from schemas.cloudevents import CloudEvent, encode
 from scoring.agent import Agent
+from scoring.delivery import new_delivery
 from scoring.pipeline import Pipeline
 from scoring.scorer import Scored
 from scoring.settings import ScoringSettings
@@ -77,12 +78,11 @@ class Echo:
 
 
 class TwoAgents:
-    """Two pipelines of one partition, each with the producer its agent gives it."""
+    """Two pipelines of one partition, each with what its agent commits by."""
 
     def __init__(self, settings):
         self.settings = settings
         self.partition = TopicPartition(settings.topics.requests.name, 0)
-        self.agents = [Agent(ScoringSettings(settings), fail) for _ in range(2)]
         self.echoes = [Echo(settings.topics.responses) for _ in range(2)]
         self.consumers = [
             AIOKafkaConsumer(
@@ -93,18 +93,20 @@ class TwoAgents:
             )
             for _ in range(2)
         ]
+        self.deliveries = [
+            new_delivery(ScoringSettings(settings), consumer) for consumer in self.consumers
+        ]
         self.pipelines = []
 
-    async def begin(self, number, wrapped=lambda producer: producer):
+    async def begin(self, number, wrapped=lambda delivery: delivery):
         consumer = self.consumers[number]
         await consumer.start()
         consumer.assign([self.partition])
         pipeline = Pipeline(
             self.partition,
             consumer,
-            wrapped(self.agents[number]._producer(self.partition)),
+            wrapped(self.deliveries[number]),
             self.echoes[number],
-            group=ScoringSettings(self.settings).group,
             max_batch=100,
             on_failure=fail,
         )
@@ -116,8 +118,8 @@ class TwoAgents:
             echo.go.set()
         for pipeline in self.pipelines:
             await pipeline.stop()
-        for agent in self.agents:
-            await agent.stop()
+        for delivery in self.deliveries:
+            await delivery.stop()
         for consumer in self.consumers:
             await consumer.stop()
 
@@ -176,16 +178,16 @@ async def test_a_rebalance_does_not_wait_for_a_batch_that_waits_for_the_state(tw
     assert await two.answers() == list(range(10))
 
 
-class LateStart:
-    """A producer that starts once the other agent has committed what it had in hand."""
+class LateTake:
+    """Takes over once the other agent has committed what it had in hand."""
 
     def __init__(self, inner, before):
         self.inner, self.before = inner, before
-        self.commit, self.stop = inner.commit, inner.stop
+        self.prepare, self.commit = inner.prepare, inner.commit
 
-    async def start(self):
+    async def take(self, partition):
         await self.before()
-        await self.inner.start()
+        return await self.inner.take(partition)
 
 
 async def test_what_the_predecessor_commits_at_the_last_moment_is_not_answered_again(two):
@@ -201,7 +203,7 @@ async def test_what_the_predecessor_commits_at_the_last_moment_is_not_answered_a
 
         await eventually(scored, "the first agent has committed")
 
-    second = await two.begin(1, lambda producer: LateStart(producer, committed))
+    second = await two.begin(1, lambda delivery: LateTake(delivery, committed))
     await second.ready.wait()
     assert second.position == 10
     assert await two.answers() == list(range(10))
