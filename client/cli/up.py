@@ -15,7 +15,7 @@ import click
 from rich.markup import escape
 
 from client.cli.common import ADDRESS, HOME, Command, Options, err, out, print_document
-from client.supervisor import CONSOLE, CONSOLE_PORT, MODULES, Supervisor, started_by
+from client.supervisor import CONSOLE, CONSOLE_PORT, MODULES, Supervisor, metrics_ports, started_by
 from transport.embedded import EmbeddedKafka
 from transport.settings import Settings
 
@@ -73,6 +73,9 @@ def up(  # noqa: PLR0913 - an option each
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
     given = options.bootstrap_servers
+    modules = [*MODULES, *([] if no_console else [CONSOLE])]
+    # Kafka takes its time: what is set wrongly is told before.
+    metrics_ports(modules, os.environ)
     # Entered last, left first: the address goes, then the services stop, then Kafka.
     with contextlib.ExitStack() as running:
         kafka = None
@@ -81,7 +84,6 @@ def up(  # noqa: PLR0913 - an option each
             _say("starting Kafka")
             given = running.enter_context(kafka).bootstrap_servers
         settings = Settings.from_env(os.environ, bootstrap_servers=given)
-        modules = [*MODULES, *([] if no_console else [CONSOLE])]
         _say(f"starting {', '.join(modules)}")
         supervisor = Supervisor(
             settings,

@@ -69,9 +69,9 @@ async def space(
     matching = [a for a in assets if _has(q, a.asset_id, a.name, *a.tags)]
     deployments = [documents.deployment(d) for d in held if _has(q, d.deployment_id, d.name)]
     if sort in ASSET_ORDERS:
-        matching.sort(key=lambda asset: str(getattr(asset, sort)))
+        matching.sort(key=lambda asset: getattr(asset, sort))
     if sort in DEPLOYMENT_ORDERS:
-        deployments.sort(key=lambda deployment: str(getattr(deployment, sort)))
+        deployments.sort(key=lambda deployment: getattr(deployment, sort))
     return page.render(
         request,
         "space.html",
@@ -81,6 +81,8 @@ async def space(
             "all_assets": assets,
             "deployments": deployments,
             "q": q,
+            "sort": sort,
+            "orders": sorted({*ASSET_ORDERS, *DEPLOYMENT_ORDERS}),
             "notice": await page.notice(request, here),
             "about": page.about(space_id=space_id),
         },

@@ -65,6 +65,22 @@ async def test_the_lab_is_clicked_through(browser, address, stack):
     assert page.faults == second.faults == []
 
 
+async def test_a_space_is_sorted_as_was_asked_and_says_so(browser, address, stack):
+    space, _, (asset, _) = await stack.deployed()
+    await stack.baton.create_deployment(space, asset, "a second one")
+    page = await opened(browser, address)
+    await page.goto(f"/spaces/{space}")
+    await page.get_by_label("Sort by").select_option("name")
+    await page.get_by_role("button", name="Show").click()
+    names = page.locator("[data-live=deployments] tbody td:first-child")
+    await expect(names).to_have_text(["a second one", "d"])
+    await expect(page.get_by_label("Sort by")).to_have_value("name")
+    await page.get_by_label("Search").fill("second")
+    await page.get_by_role("button", name="Show").click()
+    await expect(names).to_have_text(["a second one"])
+    await expect(page.get_by_label("Sort by")).to_have_value("name")
+
+
 async def test_what_is_not_there_is_told_on_a_page(browser, address):
     page = await opened(browser, address)
     answer = await page.goto("/deployments/nothing")

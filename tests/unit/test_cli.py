@@ -57,6 +57,14 @@ def test_without_a_kafka_it_says_how_to_get_one(arguments, tmp_path, monkeypatch
     assert json.loads(done.output)["error"]["code"]
 
 
+def test_up_says_what_is_set_wrongly_before_it_starts_kafka(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("up", BATON_METRICS_PORT="70000")
+    assert done.exit_code
+    assert "BATON_METRICS_PORT" in done.output
+    assert "starting Kafka" not in done.output
+
+
 def test_save_a_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     joblib.dump(fitted("binary")[0], "model.joblib")
