@@ -26,7 +26,7 @@ from bench.seed import deploy
 from transport.admin import ensure_topics
 
 ROUNDS = 3
-REQUESTS = 160_000
+REQUESTS = 240_000
 COMMANDS = 8_000
 RATE = 500
 WARM_S, MEASURED_S = 1.5, 5.0
@@ -124,7 +124,9 @@ def measure(rig: Rig, tree: Path, name: str, warm_s: float = WARM_S) -> tuple[fl
     if len(found.times_ms) < count or found.errors or arrivals.error.any():
         raise SystemExit(f"{tree}: requests were not answered, or by errors: no figures")
     latency = percentiles(arrivals.latency_s[arrivals.within(1, skip_s=0.0)])
-    scored_s, applied_s = steady_rate(found.times_ms), steady_rate(events.times_ms)
+    # What was read ahead while the model was loaded comes first, and sooner than the rest.
+    scored_s = steady_rate(found.times_ms, skipped=0.5)
+    applied_s = steady_rate(events.times_ms)
     return scored_s, latency["p50"], latency["p99"], applied_s
 
 
