@@ -26,11 +26,11 @@ from bench.seed import deploy
 from transport.admin import ensure_topics
 
 ROUNDS = 3
-REQUESTS = 240_000
+REQUESTS = 200_000
 COMMANDS = 8_000
 RATE = 500
 WARM_S, MEASURED_S = 1.5, 5.0
-WARM_KAFKA_S = 8.0
+WARM_KAFKA_S = 6.0
 # Less than this, however often, is no reason to look closer.
 CLEAR = 0.05
 # What is compared: its unit, and whether more is better.
