@@ -3,7 +3,7 @@
 # By row: why it is missed, as a profile shows. `python -m bench` names the rows that lack one.
 EXPLANATIONS: dict[int, str] = {
     1: (
-        "Rows 1 to 3 are of a run of their own, right after the others, and twice as long: Baton answers "
+        "Rows 1 to 3 are of a run of their own, right after the others, with more requests: Baton answers "
         "what it has read ahead while its model loads at 75,000 a second, and only then shows what it can go "
         "on with. An agent is one Python process, and all of its work is on one core. What the ceiling takes "
         "a request (row 3: fetching and sending by aiokafka, whose record code runs in that process) is the "

@@ -8,8 +8,9 @@ transactional id of whoever held the partition, written into the metadata of its
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -64,6 +65,27 @@ class _Part:
     done: "asyncio.Future[None]"
 
 
+class _Starts:
+    """What all partitions wait for, each begun by the first of them."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def once(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Wait until ``start`` has ended. Raises what it raises."""
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(start())
+            self._tasks[name].add_done_callback(retrieve)
+        await asyncio.shield(self._tasks[name])
+
+    async def stop(self) -> None:
+        """Cancel what is still under way."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+
 class ExactlyOnce:
     """A term: one transactional id of its own for all partitions of an assignment.
 
@@ -79,8 +101,8 @@ class ExactlyOnce:
         self._group = group
         self.name = uuid.uuid4().hex
         self._producer = FencedProducer(servers, self._identity(self.name))
-        # Whose connecting or fencing all partitions wait for: this term's, and earlier ones'.
-        self._starts: dict[str, asyncio.Task[None]] = {}
+        # By term: this one's producer, and the fencing of earlier ones.
+        self._starts = _Starts()
         self._waiting: list[_Part] = []
         self._committing: asyncio.Task[None] | None = None
         self._ahead = False
@@ -91,8 +113,8 @@ class ExactlyOnce:
         """Fence who held the partition before, then read where it stands and claim it."""
         before = await _committed(self._consumer, partition)
         if before is not None and before.holder not in {"", self.name}:
-            await self._once(before.holder, self._fence(before.holder))
-        await self._once(self.name, self._producer.start())
+            await self._starts.once(before.holder, partial(self._fence, before.holder))
+        await self._starts.once(self.name, self._producer.start)
         # As its last holder left it.
         place = await _committed(self._consumer, partition)
         if place is None:
@@ -120,23 +142,13 @@ class ExactlyOnce:
 
     async def stop(self) -> None:
         """Disconnect."""
-        for start in self._starts.values():
-            start.cancel()
-        if running := [*self._starts.values(), *filter(None, [self._committing])]:
-            await asyncio.wait(running)
+        await self._starts.stop()
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
         await self._producer.stop()
 
     def _identity(self, name: str) -> str:
         return f"{self._group}-{name}"
-
-    async def _once(self, name: str, start: Coroutine[Any, Any, None]) -> None:
-        """Wait until ``start`` has ended, which all partitions share."""
-        if name in self._starts:
-            start.close()
-        else:
-            self._starts[name] = asyncio.create_task(start)
-            self._starts[name].add_done_callback(retrieve)
-        await asyncio.shield(self._starts[name])
 
     async def _fence(self, name: str) -> None:
         """End the transaction of an earlier term, if one is open, and every later one."""
@@ -197,16 +209,13 @@ class AtLeastOnce:
     def __init__(self, servers: str, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._producer = PlainProducer(servers, consumer)
-        self._starting: asyncio.Task[None] | None = None
+        self._starts = _Starts()
         # Kept where they are: an agent that answers exactly once may come next.
         self._holders: dict[TopicPartition, str] = {}
 
     async def take(self, partition: TopicPartition) -> Place:
         """Return where the partition stands."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._producer.start())
-            self._starting.add_done_callback(retrieve)
-        await asyncio.shield(self._starting)
+        await self._starts.once("", self._producer.start)
         place = await _committed(self._consumer, partition)
         if place is None:
             place = Place(await _beginning(self._consumer, partition))
@@ -225,9 +234,7 @@ class AtLeastOnce:
 
     async def stop(self) -> None:
         """Commit the last offsets, and disconnect."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        await self._starts.stop()
         await self._producer.stop()
 
 

@@ -66,17 +66,21 @@ async def places(settings):
     return await committed_places(settings, ScoringSettings(settings).group)
 
 
-async def test_partitions_that_are_ready_are_committed_together(
-    settings, member, where, monkeypatch
-):
-    commits = []
+@pytest.fixture
+def commits(monkeypatch):
+    """Of each transaction: how many answers it holds, and the partitions whose places."""
+    found = []
     commit = FencedProducer.commit
 
-    async def counted(producer, writes, offsets, group):
-        commits.append(sorted(partition.partition for partition in offsets))
+    async def noted(producer, writes, offsets, group):
+        found.append((len(writes), sorted(partition.partition for partition in offsets)))
         await commit(producer, writes, offsets, group)
 
-    monkeypatch.setattr(FencedProducer, "commit", counted)
+    monkeypatch.setattr(FencedProducer, "commit", noted)
+    return found
+
+
+async def test_partitions_that_are_ready_are_committed_together(settings, member, where, commits):
     _, term = await member()
     await asyncio.gather(*map(term.take, where))
     for turn in (1, 2):
@@ -88,30 +92,24 @@ async def test_partitions_that_are_ready_are_committed_together(
                 for partition, text in zip(where, texts, strict=True)
             )
         )
-    assert commits == [[0, 1], [0, 1]]
+    assert commits == [(2, [0, 1]), (2, [0, 1])]
     found = await places(settings)
     assert {number: place.offset for number, place in found.items()} == {0: 2, 1: 2}
     answers = await read_all(settings, settings.topics.responses)
     assert sorted(record.value for record in answers) == [b"1-0", b"1-1", b"2-0", b"2-1"]
 
 
-async def test_no_transaction_holds_more_than_it_should(settings, member, where, monkeypatch):
+async def test_no_transaction_holds_more_than_it_should(
+    settings, member, where, monkeypatch, commits
+):
     monkeypatch.setattr("scoring.delivery.ANSWERS_AT_ONCE", 3)
     _, term = await member()
     await asyncio.gather(*map(term.take, where))
-    commits = []
-    commit = FencedProducer.commit
-
-    async def counted(producer, writes, offsets, group):
-        commits.append(len(writes))
-        await commit(producer, writes, offsets, group)
-
-    monkeypatch.setattr(FencedProducer, "commit", counted)
     # One partition has more than that, and the other comes after it.
     await asyncio.gather(
         *(term.commit(4 * answer(settings, part, b"x"), part, Place(4)) for part in where)
     )
-    assert commits == [4, 4]
+    assert commits == [(4, [0]), (4, [1])]
 
 
 async def test_a_term_is_fenced_by_the_next_even_where_it_has_committed_nothing(
