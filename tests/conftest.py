@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from scoring.settings import AT_LEAST_ONCE, EXACTLY_ONCE
 from transport.embedded import EmbeddedKafka
 
 # The machines are shared: a slow example is no failure.
@@ -22,6 +23,12 @@ IMAGE = "apache/kafka:4.3.1"
 def pytest_addoption(parser):
     chaos = parser.getgroup("chaos")
     chaos.addoption("--seed", type=int, help="Repeats a run of the chaos tests; else a fresh one.")
+    chaos.addoption(
+        "--delivery",
+        choices=(EXACTLY_ONCE, AT_LEAST_ONCE),
+        default=EXACTLY_ONCE,
+        help="How the agents answer.",
+    )
     chaos.addoption("--minutes", type=float, default=1.0, help="How long faults are made.")
     pages = parser.getgroup("pages")
     pages.addoption(

@@ -11,12 +11,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from tests.chaos.log import shown
+from tests.chaos.marks import mark
 from tests.chaos.notes import Notebook
 from tests.chaos.world import World, follow
 from transport.settings import Settings
 
 TICK_S = 0.02
-ROW = [1.0, 0.0, 0.0]
 DAY_MS = 24 * 60 * 60 * 1000
 # Younger than the topic's retention: what is older may be removed before anyone reads it.
 PAST_MS, FUTURE_MS = -3 * DAY_MS, 400 * DAY_MS
@@ -80,8 +80,8 @@ class Asker:
     async def _stored(self, id: str | None, deployment: str, partition: int, kind: str) -> bool:
         headers = [("deployment-id", deployment.encode())]
         headers += [("request-id", id.encode())] if id is not None else []
-        rows = [["a", "b"]] if kind == "mismatch" else [ROW]
-        value = json.dumps({"input_data": [{"values": rows}]}).encode()
+        row = ["a", "b"] if kind == "mismatch" else [mark(id or ""), 0.0, 0.0]
+        value = json.dumps({"input_data": [{"values": [row]}]}).encode()
         if kind in {"garbage", "nonsense"}:
             value = b"\xff no request"
         skew = {"past": PAST_MS, "future": FUTURE_MS}.get(kind)

@@ -37,6 +37,9 @@ def register_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
             yield Breach("answer-from-the-future", says, (answer,))
             continue
         begun = invoked.get(event.key)
+        # Where answers are repeated, what was seen may be another one.
+        if seen is not None and seen["value"] != answer.value:
+            seen = None
         if seen is not None and begun is not None and seen.at < begun.at:
             says = f"{answer.id} shows {_name(answer.value)} before its command was published"
             yield Breach("answer-from-the-future", says, (seen, begun, event))

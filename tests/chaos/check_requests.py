@@ -1,18 +1,19 @@
-"""Each request has exactly one answer or one dead letter, on its partition."""
+"""Each request has exactly one answer or one dead letter, by the model that the answer names."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.check_commands import dead_letters
 from tests.chaos.log import Answer, Log
+from tests.chaos.marks import ADDS, mark
 from tests.chaos.notes import Note
 from tests.chaos.verdict import Breach
 
 Place = tuple[int, int]
 
 
-def request_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
-    """Yield what breaks the promise of the data plane."""
+def request_breaches(notes: Sequence[Note], log: Log, *, once: bool) -> Iterator[Breach]:
+    """Yield what breaks the promise of the data plane; without ``once``, answers may come again."""
     asks = {note["id"]: note for note in notes if note.what == "ask" and note["id"]}
     there = {(r.partition, r.offset): r for r in log.requests}
     answers: dict[Place, list[Answer]] = defaultdict(list)
@@ -22,7 +23,7 @@ def request_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
         found, ask = answers[where], asks.get(request.id)
         if request.id is not None and not found:
             yield Breach("request-unanswered", f"{request.id} has no answer", (ask, request))
-        if len(found) > 1:
+        if len(found) > 1 and once:
             says = f"{request.id or where} has {len(found)} answers"
             yield Breach("request-answered-twice", says, (ask, request, *found))
     for where, found in answers.items():
@@ -42,6 +43,7 @@ def request_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
     yield from dead_letters("requests", nobody, log)
     yield from _acknowledged(notes, log)
     yield from _seen(notes, answers)
+    yield from _predicted(log)
 
 
 def _acknowledged(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
@@ -64,3 +66,20 @@ def _seen(notes: Sequence[Note], answers: dict[Place, list[Answer]]) -> Iterator
             if not any(a.id == note["id"] and a.value == note["value"] for a in found):
                 says = f"the answer that {note.client} saw is not in the topic"
                 yield Breach("seen-answer-missing", says, (note, *found))
+
+
+def _predicted(log: Log) -> Iterator[Breach]:
+    """Yield the answers that are not what the asset they name makes of the request they name."""
+    assets = {
+        record.key.removeprefix("asset/"): record
+        for record in log.state
+        if record.key.startswith("asset/") and record.value is not None
+    }
+    for answer in log.answers:
+        asset = assets.get(answer.asset or "")
+        if asset is None or asset.value is None or answer.prediction is None:
+            continue
+        right = asset.value["manifest"]["metrics"][ADDS] + mark(answer.id)
+        if answer.prediction != right:
+            says = f"{answer.id} is answered by {answer.prediction}, not {right}"
+            yield Breach("answer-of-another-model", says, (asset, answer))

@@ -17,14 +17,17 @@ from tests.chaos.notes import Note
 from tests.chaos.verdict import Verdict
 
 
-def check(notes: Sequence[Note], log: Log) -> Verdict:
-    """Return the verdict over ``notes`` (of all clients, in any order) and the final ``log``."""
+def check(notes: Sequence[Note], log: Log, *, once: bool = True) -> Verdict:
+    """Return the verdict over ``notes`` (of all clients, in any order) and the final ``log``.
+
+    Without ``once`` a request may be answered again, as rightly as the first time.
+    """
     history = sorted(notes, key=lambda note: note.at)
     return Verdict(
         _counts(history, log),
         (
             *command_breaches(history, log),
-            *request_breaches(history, log),
+            *request_breaches(history, log, once=once),
             *register_breaches(history, log),
             *state_breaches(history, log),
         ),
@@ -42,8 +45,10 @@ def _counts(notes: Sequence[Note], log: Log) -> dict[str, int]:
         "events": len(log.events),
         "requests": len(log.requests),
         "answers": len(log.answers),
+        "repeated": len(log.answers) - len({answer.to for answer in log.answers}),
         "errors": sum(bool(answer.code) for answer in log.answers),
         "dead-letters": len(log.dead_letters),
         "refused-by-the-broker": what["not-published"] + what["not-asked"],
+        "owed": max((note["owed"] or 0 for note in notes if note.what == "committed"), default=0),
         "notes": len(notes),
     }

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from tests.chaos.asking import Asker
 from tests.chaos.commanding import Commander
-from tests.chaos.log import committed_offsets
+from tests.chaos.log import committed_places
 from tests.chaos.notes import Notebook
 from tests.chaos.world import World
 from transport.admin import wait_for_broker
@@ -67,9 +67,10 @@ async def _offsets(settings: Settings, book: Notebook, stop: asyncio.Event) -> N
     while not stop.is_set():
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
-                found = await committed_offsets(settings, f"{settings.app}-scoring")
-            for partition, offset in found.items():
-                book.note("committed", partition=partition, offset=offset)
+                found = await committed_places(settings, f"{settings.app}-scoring")
+            for partition, place in found.items():
+                owed = len(place.owed)
+                book.note("committed", partition=partition, offset=place.offset, owed=owed)
         await asyncio.sleep(OFFSETS_EVERY_S)
 
 

@@ -27,7 +27,9 @@ RIGHT_ENDS = {0, 70, -signal.SIGKILL}
 class Member:
     """One process of the cluster; its log is kept."""
 
-    def __init__(self, name: str, command: list[str], settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], settings: Settings, folder: Path, **env: str
+    ) -> None:
         self.name = name
         stem = folder / f"{name}-{time.monotonic_ns()}"
         self.ready_file, self.log = stem.with_suffix(".ready"), stem.with_suffix(".log")
@@ -38,7 +40,8 @@ class Member:
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - the harness has one thread
                 env=child_environment(settings)
-                | {"BATON_READY_FILE": str(self.ready_file), "CHAOS_MOMENT": str(stem)},
+                | {"BATON_READY_FILE": str(self.ready_file), "CHAOS_MOMENT": str(stem)}
+                | env,
             )
 
     def arm(self) -> None:
@@ -88,10 +91,16 @@ class Member:
 
 
 class Cluster:
-    """Two workers, two agents and their clients on a broker of their own."""
+    """Two workers, two agents and their clients on a broker of their own.
 
-    def __init__(self, settings: Settings, folder: Path, kafka: EmbeddedKafka, seed: int) -> None:
+    ``env`` holds more settings of the services.
+    """
+
+    def __init__(
+        self, settings: Settings, folder: Path, kafka: EmbeddedKafka, seed: int, **env: str
+    ) -> None:
         self.settings, self.folder, self.kafka, self._seed = settings, folder, kafka, seed
+        self._env = env
         self.members: dict[str, Member] = {}
         self.ended_by_themselves = 0
 
@@ -103,7 +112,8 @@ class Cluster:
             command = ["tests.chaos.clients", kind, str(self._seed), number, folder]
         else:
             command = ["tests.chaos.variants", *variant, kind] if variant else [kind]
-        member = self.members[name] = Member(name, command, self.settings, self.folder)
+        member = Member(name, command, self.settings, self.folder, **self._env)
+        self.members[name] = member
         return member
 
     def watch(self, seconds: float) -> None:

@@ -7,7 +7,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.records import CursorRecord
 from schemas.topics import Topics
-from tests.chaos.log import committed_offsets
+from scoring.places import Place
+from tests.chaos.log import committed_places
 from transport.reading import new_consumer, partitions_of
 from transport.settings import Settings
 from transport.state_view import StateView
@@ -34,10 +35,14 @@ async def drained(settings: Settings, patience_s: float) -> bool:
 
 
 async def answered(settings: Settings, probe: AIOKafkaConsumer) -> bool:
-    """Whether the committed offsets have reached the ends of the requests."""
+    """Whether the committed offsets have reached the ends of the requests, and none is owed."""
     ends = await probe.end_offsets(partitions_of(settings.topics.requests))
-    committed = await committed_offsets(settings, f"{settings.app}-scoring")
-    return all(committed.get(where.partition, 0) >= end for where, end in ends.items())
+    places = await committed_places(settings, f"{settings.app}-scoring")
+    for where, end in ends.items():
+        place = places.get(where.partition, Place(0))
+        if place.offset < end or place.owed:
+            return False
+    return True
 
 
 async def applied(topics: Topics, view: StateView, probe: AIOKafkaConsumer) -> bool:

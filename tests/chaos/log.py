@@ -136,9 +136,10 @@ class Answer:
     value: int | None
     asset: str | None = None
     code: str = ""
+    prediction: float | None = None
 
     def __str__(self) -> str:
-        what = self.code or f"revision {self.value}, asset {self.asset}"
+        what = self.code or f"revision {self.value}, asset {self.asset}: {self.prediction}"
         to = f"requests-{self.to[0]}@{self.to[1]} on {self.deployment}"
         return f"responses-{self.partition}@{self.offset}  {self.id} to {to}: {what}"
 
@@ -187,14 +188,8 @@ async def read_log(settings: Settings, group: str) -> Log:
             _dead_letter(r, topics.prefix, r.offset)
             for r in await read_all(settings, topics.dead_letters)
         ],
-        await committed_offsets(settings, group),
+        {part: place.offset for part, place in (await committed_places(settings, group)).items()},
     )
-
-
-async def committed_offsets(settings: Settings, group: str) -> dict[int, int]:
-    """Return the committed offset of each partition of ``requests``."""
-    places = await committed_places(settings, group)
-    return {partition: place.offset for partition, place in places.items()}
 
 
 async def committed_places(settings: Settings, group: str) -> dict[int, Place]:
@@ -240,6 +235,7 @@ def _event(record: Any) -> Event:
 def _answer(record: Any) -> Answer:
     body = json.loads(record.value)
     place = body["request"]
+    found = body.get("predictions")
     return Answer(
         record.partition,
         record.offset,
@@ -249,6 +245,7 @@ def _answer(record: Any) -> Answer:
         shown(body),
         body.get("asset_id"),
         body["error"]["code"] if "error" in body else "",
+        found[0]["values"][0][0] if found else None,
     )
 
 

@@ -2,19 +2,23 @@
 
 from typing import Any
 
+import numpy as np
+
 from artifacts.save import save_model
 from artifacts.store import Store
+from tests.chaos.marks import ADDS, STEP, Adding
 from tests.unit.models import fitted
 from transport.settings import Settings
 
 
 def manifests(settings: Settings) -> dict[str, Any]:
-    """Save and return three of one kind, one of another schema, and one with a wrong digest."""
-    estimator, sample = fitted("binary")
+    """Save and return three of one kind, the last of them slow, and two that will be refused."""
+    sample = np.eye(3)
     store = Store(settings.store)
+    models = (Adding(STEP), Adding(2 * STEP), Adding(3 * STEP, slow=True))
     good = [
-        save_model(estimator.set_params(C=c), sample, store=store, name=f"good {c}")
-        for c in (1.0, 2.0, 3.0)
+        save_model(m, sample, store=store, name=f"adds {m.adds}", metrics={ADDS: m.adds})
+        for m in models
     ]
     other, rows = fitted("mixed")
     others = save_model(other, rows, store=store, name="other")

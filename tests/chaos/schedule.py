@@ -23,6 +23,12 @@ KINDS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("impostor", SERVICES[:2], 10),
     ("impostor", SERVICES[2:], 10),
 )
+# Who answers at least once has no transaction, and nothing that could be stolen.
+PLAIN_KINDS = tuple(
+    (kind, victims, cost)
+    for kind, victims, cost in KINDS
+    if victims != SERVICES[2:] or kind not in {"die-in-transaction", "impostor"}
+)
 # Longer than the groups wait for a member: what wakes must find itself fenced.
 ZOMBIE_S = (11.0, 14.0)
 # Longer than a transaction may last.
@@ -45,21 +51,25 @@ class Fault:
         return f"after {self.after_s:.1f} s {self.kind} {self.victim}{lasts}"
 
 
-def schedule(seed: int, minutes: float) -> list[Fault]:
-    """Return the faults of ``seed`` that fit into ``minutes``, at least one; each kind in turn."""
+def schedule(seed: int, minutes: float, *, once: bool = True) -> list[Fault]:
+    """Return the faults of ``seed`` that fit into ``minutes``, at least one; each kind in turn.
+
+    Without ``once``, those that agents who answer at least once can meet.
+    """
+    kinds = KINDS if once else PLAIN_KINDS
     rng = random.Random(seed)
     left = 60 * minutes
     faults: list[Fault] = []
     deck: list[tuple[str, tuple[str, ...], float]] = []
     while True:
-        deck = deck or rng.sample(KINDS, len(KINDS))
+        deck = deck or rng.sample(kinds, len(kinds))
         kind, victims, cost = deck.pop()
         quiet = rng.uniform(0, 2)
         fault = Fault(kind, rng.choice(victims), quiet, _seconds(kind, rng), cost + quiet)
         if fault.cost_s <= left or not faults:
             faults.append(fault)
             left -= fault.cost_s
-        elif left < min(cost for *_, cost in KINDS) + 2:
+        elif left < min(cost for *_, cost in kinds) + 2:
             # An agent whose ids were stolen notices after 15 s, or when the group changes: by then
             # another fault has changed it.
             return sorted(faults, key=lambda fault: fault.kind != "impostor")

@@ -1,7 +1,8 @@
 """Faults strike a running installation; then the history checker has the last word.
 
 ``make chaos SEED=7 MINUTES=5``. The seed gives what the clients do and the order of the faults, not
-their exact moments. Without one a fresh seed is taken, and printed.
+their exact moments. Without one a fresh seed is taken, and printed. ``DELIVERY=at_least_once``: the
+same with agents that may answer again.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from scoring.settings import EXACTLY_ONCE
 from tests.chaos.checker import check
 from tests.chaos.cluster import Cluster
 from tests.chaos.ending import drained
@@ -36,14 +38,16 @@ def test_every_promise_is_kept_whatever_dies(tmp_path, request):
     seed = request.config.getoption("--seed")
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     minutes = request.config.getoption("--minutes")
-    faults = schedule(seed, minutes)
-    print(f"\nmake chaos SEED={seed} MINUTES={minutes:g}")
+    delivery = request.config.getoption("--delivery")
+    once = delivery == EXACTLY_ONCE
+    faults = schedule(seed, minutes, once=once)
+    print(f"\nmake chaos SEED={seed} MINUTES={minutes:g}{'' if once else f' DELIVERY={delivery}'}")
     print("\n".join(f"  {number:2}  {fault}" for number, fault in enumerate(faults, start=1)))
     with EmbeddedKafka(tmp_path / "kafka") as kafka:
         settings = new_settings(kafka.bootstrap_servers, tmp_path)
         asyncio.run(ensure_topics(settings.bootstrap_servers, settings.topics))
         (tmp_path / "world.json").write_text(json.dumps(manifests(settings)))
-        cluster = Cluster(settings, tmp_path, kafka, seed)
+        cluster = Cluster(settings, tmp_path, kafka, seed, BATON_DELIVERY=delivery)
         try:
             under_faults(cluster, faults)
             end = time.monotonic() + DRAIN_S
@@ -53,7 +57,7 @@ def test_every_promise_is_kept_whatever_dies(tmp_path, request):
         finally:
             cluster.kill_all()
         log = asyncio.run(read_log(settings, f"{settings.app}-scoring"))
-    verdict = check(list(read_notes(tmp_path.glob("*.notes"))), log)
+    verdict = check(list(read_notes(tmp_path.glob("*.notes"))), log, once=once)
     print(f"  {cluster.ended_by_themselves} services ended by themselves; notes in {tmp_path}")
     print(verdict, flush=True)
     assert verdict.holds

@@ -174,7 +174,7 @@ async def worker_is_followed(on, *variant):
     return await on.verdict()
 
 
-async def replaces_are_seen(on, variant):
+async def replaces_are_seen(on, *variant):
     """Requests are sent the moment that the event of a replace is seen."""
     await on.ready(on.start("worker"))
     send, good = on.commander.send, manifests(on.settings)["good"]
@@ -183,7 +183,7 @@ async def replaces_are_seen(on, variant):
         await send("promote-asset", {"space_id": "s", "asset_id": asset, "manifest": manifest})
     deployment = await on.commander.create("s", "a")
     # Now, so that its view begins with revision 1.
-    await on.ready(on.start(variant, "scoring"))
+    await on.ready(on.start(*variant, "scoring"))
     for turn in range(REPLACES):
         named = {"space_id": "s", "deployment_id": deployment}
         await send("replace-asset", named | {"asset_id": "ba"[turn % 2]})
@@ -241,6 +241,7 @@ LATE = "waits-after-fence"
             agent_dies_with_answers_written,
             {"request-answered-twice"},
         ),
+        ("keeps-its-model", None, replaces_are_seen, {"answer-of-another-model"}),
     ],
 )
 async def test_the_checker_catches_what_is_broken_on_purpose(

@@ -7,6 +7,7 @@ Broken on purpose, to show that the checker can fail:
 - ``seeks-before-fence``: an agent that reads the committed offset before its producer is started
 - ``lags-without-fence``: an agent that does not ask for the high watermarks, and whose view lags
 - ``answers-outside``: an agent whose answers are written before, and outside, the transaction
+- ``keeps-its-model``: an agent that goes on asking the model it loaded first
 
 Right, but with a moment that a test can stretch (``moment``):
 
@@ -29,7 +30,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from artifacts.hosts import HostedModel
 from schemas.records import CursorRecord
+from scoring.cache import ModelCache, ModelRef
 from scoring.delivery import ExactlyOnce
 from scoring.places import Place
 from scoring.resolver import Resolver
@@ -208,6 +211,18 @@ def answers_outside() -> None:
     FencedProducer.commit = outside
 
 
+def keeps_its_model() -> None:
+    """Have whatever is asked answered by the model that was asked first."""
+    get = ModelCache.get
+    first: list[ModelRef] = []
+
+    async def kept(cache: ModelCache, ref: ModelRef) -> HostedModel:
+        first.append(ref)
+        return await get(cache, first[0])
+
+    ModelCache.get = kept
+
+
 def dies_in_transaction() -> None:
     """Be killed with everything written and nothing committed."""
     commit = AIOKafkaProducer.commit_transaction
@@ -232,6 +247,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         claims_nothing,
         lags_without_fence,
         answers_outside,
+        keeps_its_model,
         waits_after_fence,
         waits_after_taking,
         commits_late_and_dies,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from schemas.ids import command_key
 from tests.chaos.log import DELETED, Answer, Command, DeadLetter, Event, Log, Request, StateRecord
+from tests.chaos.marks import ADDS, mark
 from tests.chaos.notes import Note
 
 SOURCE = "/test"
@@ -79,7 +80,9 @@ def clean():
     ):
         code = "deployment_deleted" if value == DELETED else ""
         log.requests.append(Request(0, offset, f"r{offset}"))
-        log.answers.append(Answer(0, offset, f"r{offset}", (0, offset), "d", value, asset, code))
+        said = None if asset is None else mark(f"r{offset}")
+        to = (0, offset)
+        log.answers.append(Answer(0, offset, f"r{offset}", to, "d", value, asset, code, said))
         notes += asked(f"r{offset}", sent, offset, value)
     log.requests.append(Request(0, 3))
     log.committed = {0: 4}
@@ -119,7 +122,7 @@ def state_of(log):
     held = [
         ("space/s", {"name": "s"}),
         ("cursor", {"offset": 0, "sequence": 1}),
-        ("asset/one", {"deleted": False, "manifest": {}}),
+        ("asset/one", {"deleted": False, "manifest": {"metrics": {ADDS: 0}}}),
         ("deployment/d", {"status": "deleted", "revision": 2, "asset": None, "pending": None}),
         *((key, {"outcome": outcomes.get(name, "done")}) for name, key in command.items()),
         ("cursor", {"offset": 6, "sequence": len(log.events)}),

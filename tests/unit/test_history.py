@@ -17,6 +17,7 @@ from tests.chaos.log import (
     StateRecord,
     shown,
 )
+from tests.chaos.marks import STEP, mark
 from tests.chaos.notes import Note, Notebook, read_notes
 from tests.chaos.schedule import KINDS, schedule
 from tests.unit.histories import SOURCE, TWO, asked, clean, ids, published
@@ -153,7 +154,7 @@ def a_request_has_two_answers(notes, log):
 
 @breaks("answer-without-request")
 def nobody_asked(notes, log):
-    log.answers.append(replace(log.answers[0], offset=3, id="forged", to=(0, 17)))
+    log.answers.append(replace(log.answers[0], offset=3, id="forged", to=(0, 17), prediction=None))
 
 
 @breaks("answer-on-another-partition")
@@ -195,6 +196,16 @@ def an_answer_shows_what_nobody_had_asked_for_yet(notes, log):
 @breaks("answer-of-another-asset")
 def an_answer_names_another_asset(notes, log):
     change(log.answers, 1, asset="one")
+
+
+@breaks("answer-of-another-model")
+def an_older_model_answers_in_the_name_of_a_newer(notes, log):
+    change(log.answers, 0, prediction=log.answers[0].prediction + STEP)
+
+
+@breaks("answer-of-another-model")
+def an_answer_is_to_what_another_asked(notes, log):
+    change(log.answers, 0, prediction=mark("r1"))
 
 
 @breaks("state-unlike-events")
@@ -279,3 +290,20 @@ def test_a_seed_repeats_its_schedule_and_time_for_all_has_every_kind():
     assert {fault.kind for fault in schedule(7, 4.0)} == {kind for kind, *_ in KINDS}
     assert sum(fault.cost_s for fault in schedule(7, 2.0)) <= 120
     assert len(schedule(7, 0.0)) == 1
+
+
+def test_who_answers_at_least_once_may_answer_again_but_not_otherwise():
+    notes, log = clean()
+    log.answers.append(replace(log.answers[0], offset=3))
+    verdict = check(notes, log, once=False)
+    assert verdict.holds, str(verdict)
+    assert verdict.counts["repeated"] == 1
+    # Once more by a newer revision: its command was published after the first answer was seen.
+    log.answers.append(replace(log.answers[0], offset=4, value=2, asset="two"))
+    assert check(notes, log, once=False).holds
+    log.answers.append(replace(log.answers[0], offset=5, prediction=mark("r1")))
+    assert check(notes, log, once=False).names == {"answer-of-another-model"}
+    faults = schedule(6, 20, once=False)
+    assert {fault.kind for fault in faults} == {kind for kind, *_ in KINDS}
+    stolen = {fault.victim for fault in faults if fault.kind in {"impostor", "die-in-transaction"}}
+    assert stolen == {"worker-1", "worker-2"}
