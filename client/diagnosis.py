@@ -186,12 +186,12 @@ async def _lags(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
             waiting = {"commands": 0, "requests": 0}
             for part, end in ends.items():
                 if part.topic == topics.commands.name:
-                    applied = _applied(view, part)
-                    if end > applied + 1:
-                        waiting["commands"] += await _count(settings, part, applied)
+                    what, done = "commands", _applied(view, part)
                 else:
-                    reached = committed[part].offset if part in committed else 0
-                    waiting["requests"] += max(end - max(reached, 0), 0)
+                    offset = committed[part].offset if part in committed else 0
+                    what, done = "requests", max(offset - 1, -1)
+                if end > done + 1:
+                    waiting[what] += await _count(settings, part, done)
             return waiting
 
         first = await behind()
@@ -227,9 +227,13 @@ async def _count(settings: Settings, part: TopicPartition, after: int) -> int:
 def _lag(what: str, who: str, first: int, later: int) -> Finding:
     if later == 0:
         return Finding(f"lag of {what}", Level.OK, "none wait")
-    message = f"{later} wait, {first} did {LAG_WAIT_S:g} s ago"
+    message = f"{_told(later)} wait, {_told(first)} did {LAG_WAIT_S:g} s ago"
     advice = f"start another {who}, or see what its log says"
     return Finding(f"lag of {what}", Level.WARN, message, advice)
+
+
+def _told(count: int) -> str:
+    return str(count) if count < COUNTED else f"{count} or more"
 
 
 async def _assets(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:

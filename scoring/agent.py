@@ -21,6 +21,7 @@ from scoring.resolver import Resolver
 from scoring.scorer import Scorer
 from scoring.settings import ScoringSettings
 from telemetry.tracing import Tracing
+from transport.backlog import Backlog, Stand, Waiting
 from transport.consumer import Consumer
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
             isolation_level="read_committed",
             enable_auto_commit=False,
         )
+        self._backlog = Backlog(kafka.bootstrap_servers)
         self._pipelines: dict[TopicPartition, Pipeline] = {}
         # What they commit by: from an assignment until the last of its partitions is given back.
         self._delivery: Delivery | None = None
@@ -170,38 +172,31 @@ class Agent(ConsumerRebalanceListener):  # type: ignore[misc]
         """End the process when requests wait and nothing is answered, or nothing ever would be."""
         while True:
             await asyncio.sleep(WATCH_S)
-            pipelines = list(self._pipelines.values())
-            if not pipelines:
-                continue
+            pipelines = dict(self._pipelines)
+            stands = {
+                partition: Stand(pipeline.position, (pipeline, pipeline.commits))
+                for partition, pipeline in pipelines.items()
+            }
             try:
-                ends = await self._probe.end_offsets([pipe.partition for pipe in pipelines])
+                waiting = await self._backlog.look(self._probe, stands)
             except (KafkaError, OSError, TimeoutError):
                 continue  # the broker is away: then waiting is right
-            now = time.monotonic()
-            self._show(ends)
-            for pipeline in pipelines:
+            self._show(waiting)
+            for partition, pipeline in pipelines.items():
                 if pipeline.fenced_at is not None:
-                    if now - pipeline.fenced_at > FENCED_S:
+                    if time.monotonic() - pipeline.fenced_at > FENCED_S:
                         self._on_failure(
                             AgentError(
-                                f"fenced on {pipeline.partition}, which the group gives to this "
-                                "agent: does another process use the same BATON_APP?"
+                                f"fenced on {partition}, which the group gives to this agent: "
+                                "does another process use the same BATON_APP?"
                             )
                         )
-                elif ends[pipeline.partition] <= pipeline.position:
-                    pipeline.last_progress = now
-                elif now - pipeline.last_progress > self._stalled_s:
-                    self._on_failure(
-                        AgentError(f"{pipeline.partition} stands still with requests waiting")
-                    )
+                elif waiting[partition].seconds > self._stalled_s:
+                    self._on_failure(AgentError(f"{partition} stands still with requests waiting"))
 
-    def _show(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Show how far behind ``ends`` the partitions are that are still this agent's."""
+    def _show(self, waiting: Mapping[TopicPartition, Waiting]) -> None:
+        """Show what waits in the partitions that are still this agent's."""
         self._metrics.lag.show(
-            {
-                partition.partition: max(ends[partition] - pipeline.position, 0)
-                for partition, pipeline in self._pipelines.items()
-                if partition in ends
-            }
+            {tp.partition: found.offsets for tp, found in waiting.items() if tp in self._pipelines}
         )
         self._metrics.late.set(sum(pipeline.late for pipeline in self._pipelines.values()))

@@ -62,7 +62,7 @@ class WorkerMetrics:
         )
         self.lag = Lag(
             "baton_worker_lag_commands",
-            "Offsets of a partition behind the last command applied.",
+            "Commands that wait to be applied.",
             of,
         )
         verification = Histogram(
