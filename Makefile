@@ -56,14 +56,14 @@ bench: $(READY) ## Measure all that docs/performance.md tells, against others, a
 bench-quick: $(READY) ## Compare the working tree's speed with its parent commit (REF=...), in 3 minutes
 	@$(BIN)/python -m bench --quick $(if $(REF),--ref $(REF))
 
-backlog: $(READY) ## Work off 2 million waiting requests and 200,000 commands, and watch the memory
+backlog: $(READY) ## Work off 2 million waiting requests and 1.2 million commands, and watch the memory
 	@$(BIN)/python -m bench.backlog
 
 soak: MINUTES = 20
 soak: $(READY) ## Replace models under load and look for leaks (MINUTES=20)
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
-hostile: $(READY) ## Measure what bad input costs everybody else
+hostile: $(READY) ## Measure what bad input costs everybody else (15 minutes)
 	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)

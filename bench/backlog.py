@@ -1,7 +1,8 @@
 """A backlog worked off: how fast, in how much memory, and whether anything was lost.
 
 Millions of requests wait before the agent starts, hundreds of thousands of commands before the
-worker does. Memory is the process's with its children's, sampled several times a second.
+worker does, and a million more to spaces that do not exist. Memory is the process's with its
+children's, sampled several times a second.
 """
 
 import argparse
@@ -59,11 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=2_000_000)
     parser.add_argument("--commands", type=int, default=200_000)
+    parser.add_argument("--unknown", type=int, default=1_000_000, help="to unknown spaces")
     given = parser.parse_args()
     with rig() as (settings, folder):
         rows = [
             *([scoring(settings, folder, given.requests)] if given.requests else []),
-            *([control(settings, folder, given.commands)] if given.commands else []),
+            *([control(settings, folder, given.commands, REFUSED)] if given.commands else []),
+            *([control(settings, folder, given.unknown, 1)] if given.unknown else []),
         ]
     show(rows)
     sys.exit(any(row.lost or row.twice for row in rows))
@@ -86,17 +89,19 @@ def scoring(settings: Settings, folder: Path, count: int) -> Worked:
     return work_off("requests, one agent", "scoring", settings, folder, topic, count, number, idle)
 
 
-def control(settings: Settings, folder: Path, count: int) -> Worked:
-    """Let one worker work off ``count`` commands, every fifth of them refused."""
-    own = Settings(settings.bootstrap_servers, "commands.", settings.store, "commands")
+def control(settings: Settings, folder: Path, count: int, refused_every: int) -> Worked:
+    """Let one worker work off ``count`` commands, some or all about a space that is unknown."""
+    name = "commands to unknown spaces" if refused_every == 1 else "commands"
+    app = name.replace(" ", "-")
+    own = Settings(settings.bootstrap_servers, f"{app}.", settings.store, app)
     idle = idle_bytes("worker", own, folder)
-    asyncio.run(fill_all(own, "commands", commands(own, count, refused_every=REFUSED), count))
+    asyncio.run(fill_all(own, name, commands(own, count, refused_every=refused_every), count))
 
     def number(record: Any) -> int:  # noqa: ANN401 - aiokafka's record
         return int(dict(record.headers)["ce_causationid"][1:])
 
     return work_off(
-        "commands, one worker", "worker", own, folder, own.topics.events, count, number, idle
+        f"{name}, one worker", "worker", own, folder, own.topics.events, count, number, idle
     )
 
 

@@ -10,7 +10,7 @@ from transport.transactions import Write
 
 
 def commands(settings: Settings, count: int, *, refused_every: int = 0) -> Iterator[Write]:
-    """Yield commands that create spaces; some name a deployment that nobody made (0: none)."""
+    """Yield commands that create spaces; every so many are about one that nobody made (0: none)."""
     topic = settings.topics.commands
     for number in range(count):
         space = f"space-{number}"

@@ -9,7 +9,7 @@ import pytest
 
 from artifacts.save import save_model
 from artifacts.store import Store
-from bench.moods import MOODS, Moody
+from bench.hostile.moods import MOODS, Moody
 from client import ScoreRequest, ScoringClient, ScoringError
 from tests.checker import assert_each_answered_once
 from tests.support import DEADLINE_S, Stack, eventually, new_settings

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from tests.integration.test_hostile_commands import (
     Latin1,
@@ -63,3 +64,22 @@ async def test_neither_clock_nor_codec_nor_header_names_keep_a_request_from_its_
     for record in (*sent, *answers.values()):
         assert before - 1000 < record.timestamp < before + 60_000
     assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("packing", [None, "gzip"])
+async def test_what_would_unpack_to_more_than_a_record_may_have_reaches_no_reader(
+    start, bootstrap_servers, tmp_path, packing
+):
+    settings = new_settings(bootstrap_servers, tmp_path)
+    await asyncio.to_thread(start("scoring", settings).ready)
+    # 16 KB of gzip. Each reader would hold all of it in memory.
+    bomb = b"0" * 16 * 1024**2
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap_servers,
+        max_request_size=2 * len(bomb),
+        compression_type=packing,
+    ) as producer:
+        for topic in (settings.topics.requests, settings.topics.commands):
+            with pytest.raises(MessageSizeTooLargeError):
+                await producer.send_and_wait(topic.name, bomb, partition=0)
+            assert await read_all(settings, topic) == []

@@ -23,7 +23,7 @@ from artifacts.processes import (
 )
 from artifacts.save import save_model
 from artifacts.store import Store
-from bench.moods import MOODS, Moody
+from bench.hostile.moods import MOODS, Moody
 from schemas.errors import StoreError
 from schemas.manifest import Manifest, Sample
 from schemas.scoring import ScoringCode

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression
 
 
 class Moody(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -34,6 +35,13 @@ class Spiteful:
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return exec, (self.code,)
+
+
+class OfAnotherVersion(LinearRegression):  # type: ignore[misc]
+    """Pickles as a LinearRegression that scikit-learn 1.8.0 has written."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LinearRegression, (), vars(self) | {"_sklearn_version": "1.8.0"}
 
 
 MOODS = {

@@ -6,6 +6,7 @@ from schemas.scoring import DEADLINE, DEPLOYMENT_ID, MIN_REVISION
 
 Pairs = list[tuple[str, bytes]]
 MANY_ROWS = "100,000 rows"
+FLOOD = "3,000 to unknown spaces"
 FLOOR = b'{"input_data":[{"values":[[1.0,0.0,0.0]]}]}'
 
 
@@ -49,5 +50,18 @@ def commands(space: str) -> dict[str, tuple[Pairs, bytes]]:
             json.dumps({"space_id": space, "x": "y" * 900_000}).encode(),
         ),
         "an unknown space": (replace, json.dumps(nobody).encode()),
-        "a space that exists": (create, json.dumps({"space_id": space, "name": "n"}).encode()),
+        FLOOD: (replace, json.dumps(nobody).encode()),
+        # They come without a key on every partition: the space's own and others.
+        "a space that exists, on any partition": (
+            create,
+            json.dumps({"space_id": space, "name": "n"}).encode(),
+        ),
+    }
+
+
+def too_large() -> dict[str, bytes]:
+    """Return what no broker takes, by name; compressed, most of it would fit."""
+    return {
+        "1,000,000 rows": b'{"input_data":[{"values":[%s[0,0,0]]}]}' % (b"[0,0,0]," * 999_999),
+        "10 MB": b"x" * 10 * 1024**2,
     }

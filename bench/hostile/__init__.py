@@ -1,0 +1,1 @@
+"""What bad input costs everybody else (``make hostile``)."""
