@@ -18,7 +18,7 @@ from scoring.observation import Observation
 from scoring.places import Place
 from scoring.scorer import Answers, Owed, Scored
 from telemetry.tracing import Tracing
-from transport.transactions import Write
+from transport.transactions import REFRESH_S, Write
 
 log = logging.getLogger(__name__)
 
@@ -168,13 +168,18 @@ class Pipeline:
     async def _answers(self) -> Answers | None:
         """Return answers to commit: to a batch that was fetched, and late ones to earlier batches.
 
-        What it returns is no longer owed, what is still to come is.
+        What it returns is no longer owed, what is still to come is. None of them, where nothing has
+        come for so long that the place is to be committed again.
         """
         self.phase = "fetching"
         if self._taking is None:
             self._taking = asyncio.create_task(self._intake.take())
-        await asyncio.wait({self._taking, *self._late}, return_when=asyncio.FIRST_COMPLETED)
         writes: Answers = []
+        come, _ = await asyncio.wait(
+            {self._taking, *self._late}, return_when=asyncio.FIRST_COMPLETED, timeout=REFRESH_S
+        )
+        if not come:
+            return writes
         if self._taking.done():
             taking, self._taking = self._taking, None
             self._delivery.prepare()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, ProducerFenced
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, ProducerFenced
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -24,6 +24,9 @@ OFFSETS_EVERY_S = 0.1
 HOLD_S = 2.0
 # The broker ends a dead process's transaction after this long, and scoring waits for it meanwhile.
 TRANSACTION_TIMEOUT_MS = 10_000
+# It forgets an id without a transaction for a week (transactional.id.expiration.ms), and refuses
+# the next one: whoever holds an id commits something that often.
+REFRESH_S = 3600.0
 
 # What the format adds at most: lengths of five bytes each, offset and time of a record, and the
 # header of a batch that holds it alone (61 bytes).
@@ -138,7 +141,9 @@ class FencedProducer:
         """Return why the transaction failed, where ``error`` may only say that there is none."""
         end = self._manager.wait_for_transaction_end()
         failed = end is not None and end.done() and not end.cancelled()
-        return (end.exception() if failed else None) or error
+        found: BaseException = (end.exception() if failed else None) or error
+        # What ended its sender stands behind "unexpected error during batch delivery".
+        return found.__cause__ if isinstance(found.__cause__, KafkaError) else found
 
     async def commit(
         self,
@@ -179,7 +184,8 @@ class FencedProducer:
                 await self._producer.commit_transaction()
             except Exception as error:  # noqa: BLE001 - raised again, or what caused it
                 cause = self._cause(error)
-                if isinstance(cause, ProducerFenced):
+                # Nothing is left that could be aborted.
+                if isinstance(cause, ProducerFenced) or self._manager.is_fatal_error():
                     raise cause from None
                 await self._producer.abort_transaction()
                 raise cause from None

@@ -8,9 +8,9 @@ once and the events and the state never disagree, whatever dies in between.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas.checks import Check
 from schemas.manifest import Manifest
@@ -18,7 +18,7 @@ from schemas.records import CursorRecord
 from telemetry.tracing import Tracing
 from transport.settings import Settings
 from transport.state_view import StateView
-from transport.transactions import FencedProducer
+from transport.transactions import REFRESH_S, FencedProducer
 from worker.batch import Batch, TooLargeError
 from worker.continuity import check_continuity
 from worker.inbox import CommandMessage
@@ -72,7 +72,8 @@ class PartitionOwner:
         self._closed = False
         # Set once it has read the state and applies commands, or was given up.
         self.stands = asyncio.Event()
-        self._verifications: set[asyncio.Task[None]] = set()
+        # Verifications, and what keeps an idle owner's transactional id.
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Fence the earlier owner, read the state it left, and take up what it had pending."""
@@ -90,7 +91,8 @@ class PartitionOwner:
             await table.stop()
         await check_continuity(servers, self._topics, self.partition, self._cursor)
         for work in self._view.pending_work():
-            self._verify_later(work)
+            self._begin(self._verify(work))
+        self._begin(self._refresh())
         self.stands.set()
         log.info(
             "owner stands partition=%d offset=%d sequence=%d records=%d",
@@ -135,9 +137,9 @@ class PartitionOwner:
         """Let the running transaction end, then stop. Nothing is applied afterwards."""
         self.abandon()
         async with self._lock:
-            for task in self._verifications:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._verifications, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._producer.stop()
 
     def _batch(self) -> Batch:
@@ -160,17 +162,26 @@ class PartitionOwner:
         batch.view.merge()
         self._cursor = cursor
         for work in batch.work:
-            self._verify_later(work)
+            self._begin(self._verify(work))
 
-    def _verify_later(self, work: Work) -> None:
-        task = asyncio.create_task(self._verify(work))
-        self._verifications.add(task)
-        task.add_done_callback(self._verified)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
-    def _verified(self, task: asyncio.Task[None]) -> None:
-        self._verifications.discard(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._duties.on_failure(error)
+
+    async def _refresh(self) -> None:
+        """Write the cursor again and again, so that the broker keeps the transactional id."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            async with self._lock:
+                if self._closed:
+                    return
+                await self._commit(self._batch(), self._cursor.offset)
 
     async def _verify(self, work: Work) -> None:
         late = deadline_check(work, _now_ms())
@@ -216,7 +227,7 @@ class PartitionOwner:
     async def _change(self, rule: Callable[..., Decision], *what: object) -> bool:
         """Decide by ``rule`` and commit; False where nothing follows.
 
-        Whole or not at all: close() cancels a verification only while it waits for its turn.
+        Whole or not at all: close() cancels a task only while it waits for its turn.
         """
         async with self._lock:
             if self._closed:
