@@ -64,7 +64,7 @@ class Backlog:
                 self._empty_to[partition] = begin = end
                 since = None
             else:
-                since = since or now
+                since = now if since is None else since
             found[partition] = (progress, since)
             waiting[partition] = Waiting(max(end - begin, 0), 0.0 if since is None else now - since)
         self._seen = found

@@ -80,7 +80,7 @@ async def test_a_record_waits_from_when_it_is_seen_until_anything_is_done(send, 
     await send()
     assert await look(0) == (2, 0.0)
     await asyncio.sleep(0.2)
-    assert 0.2 <= (await look(0)).seconds < 0.5
+    assert (await look(0)).seconds >= 0.2
     # It is not this one that was done, but another: whoever does anything does not stand still.
     assert await look(0, progress=1) == (2, 0.0)
     assert await look(1, progress=2) == (1, 0.0)

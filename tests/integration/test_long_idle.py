@@ -25,7 +25,7 @@ from worker.owner import Duties, PartitionOwner
 pytestmark = pytest.mark.broker
 
 FORGETFUL = """\
-transactional.id.expiration.ms=4000
+transactional.id.expiration.ms=8000
 transaction.remove.expired.transaction.cleanup.interval.ms=500
 """
 LOOK_S = 0.5
