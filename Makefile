@@ -63,7 +63,7 @@ soak: MINUTES = 20
 soak: $(READY) ## Replace models under load and look for leaks (MINUTES=20)
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES)
 
-hostile: $(READY) ## Measure what bad input costs everybody else (15 minutes)
+hostile: $(READY) ## Measure what bad input costs everybody else (20 minutes)
 	@$(BIN)/python -m bench.hostile
 
 lock: ## Resolve requirements.lock anew (needs uv)
