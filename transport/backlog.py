@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from transport.reading import read
+from transport.reading import has_records
 
 
 class Stand(NamedTuple):
@@ -60,18 +59,12 @@ class Backlog:
             before, since = seen.get(partition, (None, None))
             if progress != before or end <= begin:
                 since = None
-            elif await self._is_empty(partition, begin):
+            elif await has_records(self._servers, partition, begin - 1):
+                since = now if since is None else since
+            else:
                 self._empty_to[partition] = begin = end
                 since = None
-            else:
-                since = now if since is None else since
             found[partition] = (progress, since)
             waiting[partition] = Waiting(max(end - begin, 0), 0.0 if since is None else now - since)
         self._seen = found
         return waiting
-
-    async def _is_empty(self, partition: TopicPartition, begin: int) -> bool:
-        async with aclosing(read(self._servers, [partition], after=begin - 1)) as records:
-            async for _ in records:
-                return False
-        return True

@@ -1,6 +1,7 @@
 """Reading topics outside any group: every committed record, to the present end or on and on."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -64,3 +65,11 @@ async def read(
                     yield record
     finally:
         await consumer.stop()
+
+
+async def has_records(bootstrap_servers: str, where: TopicPartition, after: int = -1) -> bool:
+    """Return whether there is a committed record behind the offset ``after``."""
+    async with aclosing(read(bootstrap_servers, [where], after=after)) as records:
+        async for _ in records:
+            return True
+    return False

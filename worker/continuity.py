@@ -1,14 +1,12 @@
 """Whether the topics of a partition still belong together when an owner takes it over."""
 
-from contextlib import aclosing
-
 from aiokafka import TopicPartition
 
 from schemas.errors import TopicError
 from schemas.records import CursorRecord
 from schemas.topics import Topics
 from transport.consumer import Consumer
-from transport.reading import read
+from transport.reading import has_records
 from transport.watch import RECOVER
 
 
@@ -42,16 +40,9 @@ async def check_continuity(
             f"{topics.state.name} remembers {cursor.sequence} events: the audit log was deleted. "
             f"{RECOVER}"
         )
-    if cursor.sequence == 0 and await _has_records(bootstrap_servers, events):
+    if cursor.sequence == 0 and await has_records(bootstrap_servers, events):
         raise TopicError(
             f"topic {events.topic} partition {partition} has events, but {topics.state.name} "
             "remembers none: the state was deleted, and every command would be applied again. "
             f"{RECOVER}"
         )
-
-
-async def _has_records(bootstrap_servers: str, where: TopicPartition) -> bool:
-    async with aclosing(read(bootstrap_servers, [where])) as records:
-        async for _ in records:
-            return True
-    return False
