@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LogisticRegression
 
 
 class Moody(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -37,11 +37,11 @@ class Spiteful:
         return exec, (self.code,)
 
 
-class OfAnotherVersion(LinearRegression):  # type: ignore[misc]
-    """Pickles as a LinearRegression that scikit-learn 1.8.0 has written."""
+class OfAnotherVersion(LogisticRegression):  # type: ignore[misc]
+    """Pickles as a LogisticRegression that scikit-learn 1.8.0 has written."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LinearRegression, (), vars(self) | {"_sklearn_version": "1.8.0"}
+        return LogisticRegression, (), vars(self) | {"_sklearn_version": "1.8.0"}
 
 
 MOODS = {

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, async_playwright
 from client import BatonClient, ScoringClient
 from tests.integration.browser import CHROMIUM
 from tests.support import DEADLINE_S, Process, Stack, new_settings
+from transport.admin import ensure_topics
 from transport.settings import Settings
 
 
@@ -18,6 +19,14 @@ from transport.settings import Settings
 def own(bootstrap_servers, tmp_path_factory) -> Settings:
     """Settings with topics for this module alone."""
     return new_settings(bootstrap_servers, tmp_path_factory.mktemp("module"))
+
+
+@pytest.fixture
+async def settings(bootstrap_servers, tmp_path) -> Settings:
+    """Settings with topics for this test alone; they are there."""
+    found = new_settings(bootstrap_servers, tmp_path)
+    await ensure_topics(found.bootstrap_servers, found.topics)
+    return found
 
 
 @pytest.fixture

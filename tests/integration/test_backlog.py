@@ -6,8 +6,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from tests.support import eventually, new_settings
-from transport.admin import ensure_topics
+from tests.support import eventually
 from transport.backlog import Backlog, Stand
 from transport.reading import new_consumer
 
@@ -15,9 +14,7 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-async def where(bootstrap_servers, tmp_path):
-    settings = new_settings(bootstrap_servers, tmp_path)
-    await ensure_topics(bootstrap_servers, settings.topics)
+async def where(settings):
     return TopicPartition(settings.topics.requests.name, 0)
 
 

@@ -10,19 +10,11 @@ from scoring.delivery import new_delivery
 from scoring.places import Place
 from scoring.settings import AT_LEAST_ONCE, EXACTLY_ONCE, ScoringSettings
 from tests.chaos.log import committed_places
-from tests.support import DEADLINE_S, eventually, new_settings, read_all
-from transport.admin import ensure_topics
+from tests.support import DEADLINE_S, eventually, read_all
 from transport.consumer import Consumer
 from transport.transactions import FencedProducer, Write
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-async def settings(bootstrap_servers, tmp_path):
-    found = new_settings(bootstrap_servers, tmp_path)
-    await ensure_topics(bootstrap_servers, found.topics)
-    return found
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.checker import log_of
 from tests.support import DEADLINE_S, Stack, eventually, new_settings, read_all
 from transport.admin import ensure_topics
 from transport.state_view import StateView
-from transport.transactions import Write
+from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
 from worker.owner import Duties, PartitionOwner
@@ -269,9 +269,17 @@ async def test_a_worker_that_stands_still_before_waiting_commands_is_ended(
         progress.watch_progress(settings, lambda: [owner], failed.set_result)
     )
     try:
-        # Idle for longer than a command may wait: one that comes now is not late.
-        await asyncio.sleep(1.5)
+        # An aborted command and its marker take offsets, and are no command that waits.
+        producer = FencedProducer(settings.bootstrap_servers, f"{settings.app}-test")
+        await producer.start()
+        await producer._producer.begin_transaction()
         topic = settings.topics.commands.name
+        await producer._producer.send_and_wait(topic, b"taken back", partition=0)
+        await producer._producer.abort_transaction()
+        await producer.stop()
+        await asyncio.sleep(3)
+        assert not failed.done()
+        # Idle for longer than a command may wait: one that comes now is not late.
         async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers) as plain:
             begun = time.monotonic()
             await plain.send_and_wait(topic, b"waits", partition=0)

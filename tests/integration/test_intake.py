@@ -7,8 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
 from scoring.intake import Intake
-from tests.support import DEADLINE_S, eventually, new_settings
-from transport.admin import ensure_topics
+from tests.support import DEADLINE_S, eventually
 from transport.reading import new_consumer
 
 pytestmark = pytest.mark.broker
@@ -17,9 +16,7 @@ MAX_BATCH = 4
 
 
 @pytest.fixture
-async def where(bootstrap_servers, tmp_path):
-    settings = new_settings(bootstrap_servers, tmp_path)
-    await ensure_topics(bootstrap_servers, settings.topics)
+async def where(settings):
     return [TopicPartition(settings.topics.requests.name, number) for number in range(2)]
 
 

@@ -14,8 +14,7 @@ from client import ScoringClient
 from client.errors import ScoringError
 from scoring.agent import Agent
 from scoring.settings import ScoringSettings
-from tests.support import DEADLINE_S, new_settings
-from transport.admin import ensure_topics
+from tests.support import DEADLINE_S
 from transport.embedded import EmbeddedKafka, config
 from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage
@@ -32,18 +31,12 @@ LOOK_S = 0.5
 
 
 @pytest.fixture(scope="module")
-def forgetful(tmp_path_factory):
+def bootstrap_servers(tmp_path_factory):
+    """A broker of its own, that forgets soon."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "SERVER", config.SERVER + FORGETFUL)
         with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as kafka:
             yield kafka.bootstrap_servers
-
-
-@pytest.fixture
-async def settings(forgetful, tmp_path):
-    found = new_settings(forgetful, tmp_path)
-    await ensure_topics(found.bootstrap_servers, found.topics)
-    return found
 
 
 @pytest.fixture

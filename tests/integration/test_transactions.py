@@ -10,21 +10,13 @@ from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import LARGE_BYTES
-from tests.support import eventually, new_settings, read_all
+from tests.support import eventually, read_all
 from transport import transactions
-from transport.admin import ensure_topics
 from transport.transactions import BATCH_BYTES, FencedProducer, Write, size
 
 pytestmark = pytest.mark.broker
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def settings(bootstrap_servers, tmp_path):
-    settings = new_settings(bootstrap_servers, tmp_path)
-    await ensure_topics(settings.bootstrap_servers, settings.topics)
-    return settings
 
 
 @pytest.fixture

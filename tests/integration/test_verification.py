@@ -15,6 +15,7 @@ from artifacts.report import REPORT_BYTES
 from artifacts.save import save_model
 from artifacts.store import Store
 from artifacts.verify import Verifier
+from bench.hostile.moods import OfAnotherVersion
 from client.audit import read_event
 from schemas.cloudevents import encode
 from schemas.events import Event, EventData, EventName
@@ -341,13 +342,6 @@ async def test_a_file_cut_after_it_was_promoted_fails_its_digest(store, good, ve
     failed = told(await verifier.verify(half.model_copy(update={"sha256": good.sha256})))
     assert failed.name == "digest"
     assert "save and promote the model again" in failed.hint
-
-
-class OfAnotherVersion(LogisticRegression):
-    """Pickles as a LogisticRegression that scikit-learn 1.8.0 has written."""
-
-    def __reduce__(self):
-        return LogisticRegression, (), vars(self) | {"_sklearn_version": "1.8.0"}
 
 
 async def test_a_file_of_another_scikit_learn_fails_its_version(store, good, verifier, tmp_path):
