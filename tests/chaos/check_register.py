@@ -20,10 +20,11 @@ from tests.chaos.verdict import Breach
 
 def register_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
     """Yield what breaks the promise of the current asset."""
-    received: dict[str, Note] = {}
+    # By what it showed, too: where answers are repeated, another may show more.
+    received: dict[tuple[str, int | None], Note] = {}
     for note in notes:
         if note.what == "answer":
-            received.setdefault(note["id"], note)
+            received.setdefault((note["id"], note["value"]), note)
     yield from _stale(notes, log, received)
     wrote = _writes(log)
     invoked = first_invocations(notes)
@@ -31,15 +32,12 @@ def register_breaches(notes: Sequence[Note], log: Log) -> Iterator[Breach]:
         if answer.value is None or answer.value <= NOT_READY or answer.deployment is None:
             continue
         event = wrote.get((answer.deployment, answer.value))
-        seen = received.get(answer.id)
+        seen = received.get((answer.id, answer.value))
         if event is None:
             says = f"{answer.id} shows {_name(answer.value)}, which no event announces"
             yield Breach("answer-from-the-future", says, (answer,))
             continue
         begun = invoked.get(event.key)
-        # Where answers are repeated, what was seen may be another one.
-        if seen is not None and seen["value"] != answer.value:
-            seen = None
         if seen is not None and begun is not None and seen.at < begun.at:
             says = f"{answer.id} shows {_name(answer.value)} before its command was published"
             yield Breach("answer-from-the-future", says, (seen, begun, event))
@@ -58,7 +56,9 @@ def _writes(log: Log) -> dict[tuple[str, int], Event]:
     return found
 
 
-def _stale(notes: Sequence[Note], log: Log, received: dict[str, Note]) -> Iterator[Breach]:
+def _stale(
+    notes: Sequence[Note], log: Log, received: dict[tuple[str, int | None], Note]
+) -> Iterator[Breach]:
     """Walk the times: what was shown raises the floor, what is sent notes the floor it met."""
     answers: dict[str, list[Answer]] = defaultdict(list)
     for answer in log.answers:
@@ -81,7 +81,7 @@ def _stale(notes: Sequence[Note], log: Log, received: dict[str, Note]) -> Iterat
                     f"{answer.id} was sent {(note.at - known.at) / 1e6:.1f} ms after "
                     f"{_name(known['value'])} was seen and answered by {_name(answer.value)}"
                 )
-                seen = received.get(answer.id)
+                seen = received.get((answer.id, answer.value))
                 shown = chain((known, note, answer), (seen,) if seen else ())
                 yield Breach("stale-answer", says, tuple(shown))
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import nan
 
 from tests.chaos.check_commands import dead_letters
 from tests.chaos.log import Answer, Log
@@ -79,7 +80,8 @@ def _predicted(log: Log) -> Iterator[Breach]:
         asset = assets.get(answer.asset or "")
         if asset is None or asset.value is None or answer.prediction is None:
             continue
-        right = asset.value["manifest"]["metrics"][ADDS] + mark(answer.id)
+        # A model that adds nothing is one that must never be deployed: no answer of it is right.
+        right = asset.value["manifest"].get("metrics", {}).get(ADDS, nan) + mark(answer.id)
         if answer.prediction != right:
             says = f"{answer.id} is answered by {answer.prediction}, not {right}"
             yield Breach("answer-of-another-model", says, (asset, answer))

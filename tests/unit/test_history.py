@@ -204,6 +204,11 @@ def an_older_model_answers_in_the_name_of_a_newer(notes, log):
 
 
 @breaks("answer-of-another-model")
+def a_model_answers_that_could_never_be_deployed(notes, log):
+    change(log.state, 2, value={"deleted": False, "manifest": {}})
+
+
+@breaks("answer-of-another-model")
 def an_answer_is_to_what_another_asked(notes, log):
     change(log.answers, 0, prediction=mark("r1"))
 
