@@ -115,19 +115,23 @@ async def run(settings: Settings, folder: Path, rounds: int, only: str = "") -> 
         deployment = await senders.deploy(manifest)
         await baton.create_space(SPACE)
         traffic = Traffic(scoring, deployment, ["x0", "x1", "x2"], [GOOD_ROW], RATE, floor=1)
-        traffic.start()
-        console.print(f"warming up for {WARM_S:.0f} s", style="dim")
-        await asyncio.sleep(WARM_S)
         measured = Measured()
-        for number in range(rounds):
-            console.print(f"round {number + 1} of {rounds}")
-            quiet = []
-            async for name, harm in every_kind(senders, SPACE, deployment, WINDOW_S / 2):
-                if only in name:
-                    quiet.append(await measure(traffic, name, harm, measured))
-            p50, p99 = (median(column) for column in zip(*quiet, strict=True))
-            measured.quiet.append((p50, p99))
-        await traffic.stop()
+        traffic.start()
+        try:
+            console.print(f"warming up for {WARM_S:.0f} s", style="dim")
+            await asyncio.sleep(WARM_S)
+            for number in range(rounds):
+                console.print(f"round {number + 1} of {rounds}")
+                quiet = []
+                async for name, harm in every_kind(senders, SPACE, deployment, WINDOW_S / 2):
+                    if only in name:
+                        quiet.append(await measure(traffic, name, harm, measured))
+                if not quiet:
+                    sys.exit(f"there is no kind whose name holds {only!r}")
+                p50, p99 = (median(column) for column in zip(*quiet, strict=True))
+                measured.quiet.append((p50, p99))
+        finally:
+            await traffic.stop()
     errors = [sent.error for sent in traffic.ledger.values() if sent.error is not None]
     if errors:
         sys.exit(f"{len(errors)} of the bystanders' requests got an error: {errors[0]}")
