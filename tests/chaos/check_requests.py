@@ -41,7 +41,7 @@ def request_breaches(notes: Sequence[Note], log: Log, *, once: bool) -> Iterator
                 yield Breach("unexpected-answer", says, (asks[answer.id], answer))
     # A client's garbage has no id, and nobody could be answered.
     nobody = {where: request for where, request in there.items() if request.id is None}
-    yield from dead_letters("requests", nobody, log)
+    yield from dead_letters("requests", nobody, log, once=once)
     yield from _acknowledged(notes, log)
     yield from _seen(notes, answers)
     yield from _predicted(log)

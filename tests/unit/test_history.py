@@ -303,6 +303,11 @@ def test_who_answers_at_least_once_may_answer_again_but_not_otherwise():
     verdict = check(notes, log, once=False)
     assert verdict.holds, str(verdict)
     assert verdict.counts["repeated"] == 1
+    log.dead_letters.append(replace(log.dead_letters[1], offset=2))
+    assert check(notes, log, once=False).holds
+    log.dead_letters.append(replace(log.dead_letters[0], offset=3))
+    assert check(notes, log, once=False).names == {"dead-letter-twice"}
+    del log.dead_letters[-1]
     # Once more by a newer revision: its command was published after the first answer was seen.
     log.answers.append(replace(log.answers[0], offset=4, value=2, asset="two"))
     assert check(notes, log, once=False).holds
