@@ -4,8 +4,10 @@
 
 const PAUSE_MS = 250;
 const RETRY_MS = 5000;
+const RENEW_MS = 20000;
 const CHANGING_MS = 1000;
 const KEPT = 8;
+const lost = document.querySelector("#connection");
 let renewing = false;
 let again = false;
 let source = null;
@@ -13,14 +15,15 @@ let retry = null;
 let told = null;
 let later = null;
 
+// Throws where the server does not answer, or cannot now.
 async function renew(url) {
   const headers = { accept: "text/html" };
   // No older than the event, whichever console answers.
   if (told) headers["last-event-id"] = told;
-  const answer = await fetch(url, { headers });
+  const answer = await fetch(url, { headers, signal: AbortSignal.timeout(RENEW_MS) });
+  if (answer.status >= 500) throw new Error(`${answer.status}`);
   if (!answer.ok) return;
   if (new URL(answer.url).pathname === "/login") {
-    const lost = document.querySelector("#connection");
     lost.textContent = lost.dataset.ended;
     return;
   }
@@ -36,13 +39,16 @@ async function renew(url) {
   }
   // Where a stream that is opened anew begins.
   if (page.body.dataset.cursor) document.body.dataset.cursor = page.body.dataset.cursor;
-  whileChanging();
+}
+
+function soonAfter(ms) {
+  clearTimeout(later);
+  later = setTimeout(soon, ms);
 }
 
 // What is being verified gets on without an event for each step.
 function whileChanging() {
-  clearTimeout(later);
-  later = document.querySelector("[data-changing]") && setTimeout(soon, CHANGING_MS);
+  if (document.querySelector("[data-changing]")) soonAfter(CHANGING_MS);
 }
 
 // Whoever is filling in a form there, reads what they have opened or goes by the keyboard stays there.
@@ -62,12 +68,20 @@ function replace(part, fresh) {
 // At once, and then once a pause for all that came meanwhile: never two at a time.
 async function soon() {
   again = true;
-  if (renewing) return;
+  if (renewing || document.hidden) return;
   renewing = true;
   while (again) {
     again = false;
-    // A console that does not answer is told by the stream, which comes back with it.
-    await renew(location.href).catch(() => {});
+    clearTimeout(later);
+    try {
+      await renew(location.href);
+      lost.hidden = source !== null && source.readyState === EventSource.OPEN;
+      whileChanging();
+    } catch {
+      // No other event need come: the page would stay as it is.
+      lost.hidden = false;
+      soonAfter(RETRY_MS);
+    }
     await new Promise((done) => setTimeout(done, PAUSE_MS));
   }
   renewing = false;
@@ -83,7 +97,6 @@ function follow() {
   if (source) source.close();
   // A browser has few connections to spare: pages that nobody sees do without.
   if (document.hidden) return;
-  const lost = document.querySelector("#connection");
   const { about, cursor, events } = document.body.dataset;
   source = new EventSource(`/api/events/stream?after=${encodeURIComponent(cursor)}&${about}`);
   for (const name of events.split(" ")) source.addEventListener(name, happened);
@@ -184,5 +197,5 @@ document.addEventListener("visibilitychange", resume);
 follow();
 whileChanging();
 // A stream may not notice.
-addEventListener("offline", () => { document.querySelector("#connection").hidden = false; });
+addEventListener("offline", () => { lost.hidden = false; });
 addEventListener("online", follow);

@@ -6,6 +6,7 @@ import re
 import time
 
 import httpx
+import pytest
 from playwright.async_api import expect
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -113,6 +114,45 @@ async def test_as_many_pages_are_live_as_may_be(browser, stack, start):
     assert 0 <= found["baton_console_state_age_seconds",] < DEADLINE_S
     assert (await get(f"{metrics}/health/ready")).status_code == 200
     assert process.stop() == 0, process.tail()
+
+
+async def cut(route):
+    await route.abort("connectionreset")
+
+
+async def unavailable(route):
+    await route.fulfill(status=503, body="not now")
+
+
+async def silent(_route):
+    """The server has the request, and nothing more is heard of it."""
+
+
+@pytest.mark.parametrize("fails", [cut, unavailable, silent])
+async def test_a_page_tries_again_what_did_not_renew_it(browser, address, stack, fails):
+    space, deployment, (_, two) = await stack.deployed()
+    page = await opened(browser, address)
+
+    async def sooner(route):
+        script = await (await route.fetch()).text()
+        for name, ms in (("RENEW_MS", 1500), ("RETRY_MS", 300)):
+            script, found = re.subn(rf"(const {name} =) \d+", rf"\1 {ms}", script)
+            assert found == 1
+        await route.fulfill(body=script, content_type="text/javascript")
+
+    await page.route("**/console.js", sooner)
+    await page.goto(f"/deployments/{deployment}")
+    await expect(page.locator("#revision")).to_have_text("1")
+    own = f"**/deployments/{deployment}"
+    await page.route(own, fails)
+    await stack.baton.replace_asset(space, deployment, two)
+    # No event comes after this one: its stream has nothing more to tell.
+    await expect(page.locator("#connection")).to_be_visible()
+    await expect(page.locator("#revision")).to_have_text("1")
+    await page.unroute(own)
+    await expect(page.locator("#revision")).to_have_text("2")
+    await expect(page.locator("#connection")).to_be_hidden()
+    assert not [fault for fault in page.faults if "Failed to load" not in fault]
 
 
 async def measured(metrics):

@@ -137,10 +137,10 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
 
     def begun(token: str, port: str = "0") -> Process:
         env = {"BATON_CONSOLE_TOKEN": token, "BATON_CONSOLE_PORT": port}
-        return start("console", stack.settings, **env)
+        return start("console", stack.settings, **env).ready()
 
     console = begun("first")
-    home = console.ready().ready_file.read_text().rstrip("/")
+    home = console.ready_file.read_text().rstrip("/")
     port = home.rpartition(":")[2]
 
     page = await opened(browser, home)
