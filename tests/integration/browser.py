@@ -10,12 +10,14 @@ from axe_playwright_python.async_playwright import Axe
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
+from tests.support import DEADLINE_S
+
 CHROMIUM = shutil.which("chromium")
 NEEDS_CHROMIUM = [
     pytest.mark.broker,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
 ]
-WAIT_MS = 20_000
+WAIT_MS = 1000 * DEADLINE_S
 # python -m pytest tests/integration -k pages --screenshots
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "docs" / "screenshots" if "--screenshots" in sys.argv else None
