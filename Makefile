@@ -44,8 +44,8 @@ docs: $(READY) ## Build the documentation as a site, in site/
 fuzz: $(READY) ## Fuzz every decoder, guided by coverage (SECONDS=60 each)
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
-chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a run; MINUTES=1; DELIVERY=at_least_once)
-	@$(BIN)/python -m pytest tests/chaos/test_faults.py -s $(if $(SEED),--seed $(SEED)) $(if $(DELIVERY),--delivery $(DELIVERY)) --minutes $(MINUTES)
+chaos: $(READY) ## Faults under load, then the history checker (SEED=7 repeats a run; MINUTES=1; DELIVERY=at_least_once; BROKERS=3)
+	@$(BIN)/python -m pytest tests/chaos/test_faults.py -s $(if $(SEED),--seed $(SEED)) $(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(BROKERS),--brokers $(BROKERS)) --minutes $(MINUTES)
 
 variants: $(READY) ## Show that the history checker catches what is broken on purpose
 	@$(BIN)/python -m pytest --numprocesses 2 tests/chaos/test_variants.py

@@ -29,6 +29,7 @@ def pytest_addoption(parser):
         default=EXACTLY_ONCE,
         help="How the agents answer.",
     )
+    chaos.addoption("--brokers", type=int, default=1, help="How many brokers Kafka has.")
     chaos.addoption("--minutes", type=float, default=1.0, help="How long faults are made.")
     pages = parser.getgroup("pages")
     pages.addoption(
@@ -72,9 +73,9 @@ def container() -> Iterator[str]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.waiting_utils import wait_for_logs
 
-    from transport.embedded.broker import _free_port
+    from transport.embedded.broker import free_port
 
-    port = _free_port()
+    port = free_port()
     broker = (
         DockerContainer(IMAGE)
         .with_bind_ports(9092, port)

@@ -1,18 +1,15 @@
-"""A broker, services and clients as processes, started again when they end, as `baton up` does."""
+"""Brokers, services and clients as processes, started again when they end, as `baton up` does."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from client.supervisor import child_environment
+from tests.chaos.brokers import Brokers
 from tests.chaos.schedule import CLIENTS, SERVICES
 from tests.support import until
-from transport.embedded import EmbeddedKafka
 from transport.embedded.guard import die_with_parent
 from transport.settings import Settings
 
@@ -91,13 +88,13 @@ class Member:
 
 
 class Cluster:
-    """Two workers, two agents and their clients on a broker of their own.
+    """Two workers, two agents and their clients on a Kafka of their own.
 
     ``env`` holds more settings of the services.
     """
 
     def __init__(
-        self, settings: Settings, folder: Path, kafka: EmbeddedKafka, seed: int, **env: str
+        self, settings: Settings, folder: Path, kafka: Brokers, seed: int, **env: str
     ) -> None:
         self.settings, self.folder, self.kafka, self._seed = settings, folder, kafka, seed
         self._env = env
@@ -163,16 +160,6 @@ class Cluster:
         for member in self.members.values():
             if member.status is None:
                 member.kill()
-
-    def kill_broker(self) -> None:
-        """SIGKILL to the broker; return once it is gone."""
-        psutil.Process(self.kafka.pid).kill()
-        until(lambda: not self.kafka.running, "the broker is gone")
-
-    def signal_broker(self, number: int) -> None:
-        """Send the broker a signal."""
-        assert self.kafka.pid is not None
-        os.kill(self.kafka.pid, number)
 
     def _restart_the_dead(self) -> None:
         for name, member in list(self.members.items()):

@@ -43,15 +43,15 @@ def _zombie(cluster: Cluster, fault: Fault) -> None:
 
 
 def _kill_broker(cluster: Cluster, fault: Fault) -> None:
-    del fault
-    cluster.kill_broker()
-    cluster.kafka.start()
+    cluster.kafka.kill(fault.victim)
+    cluster.watch(fault.seconds)
+    cluster.kafka.start(fault.victim)
 
 
 def _pause_broker(cluster: Cluster, fault: Fault) -> None:
-    cluster.signal_broker(signal.SIGSTOP)
+    cluster.kafka.signal(fault.victim, signal.SIGSTOP)
     cluster.watch(fault.seconds)
-    cluster.signal_broker(signal.SIGCONT)
+    cluster.kafka.signal(fault.victim, signal.SIGCONT)
     cluster.watch(2.0)
 
 

@@ -2,7 +2,7 @@
 
 ``make chaos SEED=7 MINUTES=5``. The seed gives what the clients do and the order of the faults, not
 their exact moments. Without one a fresh seed is taken, and printed. ``DELIVERY=at_least_once``: the
-same with agents that may answer again.
+same with agents that may answer again. ``BROKERS=3``: on a Kafka of three brokers.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import time
 import pytest
 
 from scoring.settings import EXACTLY_ONCE
+from tests.chaos.brokers import Brokers
 from tests.chaos.checker import check
 from tests.chaos.cluster import Cluster
 from tests.chaos.ending import drained
@@ -23,7 +24,6 @@ from tests.chaos.notes import read_notes
 from tests.chaos.schedule import CLIENTS, SERVICES, schedule
 from tests.support import new_settings, until
 from transport.admin import ensure_topics
-from transport.embedded import EmbeddedKafka
 
 pytestmark = [pytest.mark.chaos, pytest.mark.broker]
 
@@ -40,10 +40,14 @@ def test_every_promise_is_kept_whatever_dies(tmp_path, request):
     minutes = request.config.getoption("--minutes")
     delivery = request.config.getoption("--delivery")
     once = delivery == EXACTLY_ONCE
-    faults = schedule(seed, minutes, once=once)
-    print(f"\nmake chaos SEED={seed} MINUTES={minutes:g}{'' if once else f' DELIVERY={delivery}'}")
+    brokers = request.config.getoption("--brokers")
+    faults = schedule(seed, minutes, once=once, brokers=brokers)
+    print(
+        f"\nmake chaos SEED={seed} MINUTES={minutes:g}"
+        f"{'' if once else f' DELIVERY={delivery}'}{f' BROKERS={brokers}' if brokers > 1 else ''}"
+    )
     print("\n".join(f"  {number:2}  {fault}" for number, fault in enumerate(faults, start=1)))
-    with EmbeddedKafka(tmp_path / "kafka") as kafka:
+    with Brokers(tmp_path / "kafka", brokers) as kafka:
         settings = new_settings(kafka.bootstrap_servers, tmp_path)
         asyncio.run(ensure_topics(settings.bootstrap_servers, settings.topics))
         (tmp_path / "world.json").write_text(json.dumps(manifests(settings)))

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -43,15 +41,21 @@ class EmbeddedKafka:
 
     ``data`` is kept and may be used again; without it a temporary folder is used and removed.
     ``port`` 0 takes a free one, and keeps it over restarts. ``progress`` gets lines to show while
-    a first start downloads Kafka. The broker ends with this process, however that dies.
+    a first start downloads Kafka. The broker ends with this process, however that dies. With a
+    ``quorum`` it is one of several brokers, and answers once most of them run.
     """
 
     def __init__(
-        self, data: Path | None = None, port: int = 0, progress: Progress | None = None
+        self,
+        data: Path | None = None,
+        port: int = 0,
+        progress: Progress | None = None,
+        quorum: config.Quorum | None = None,
     ) -> None:
         self._wanted_data = data
         self._wanted_port = port
         self._progress = progress or _quiet
+        self._quorum = quorum
         self._data: Path | None = None
         self._port = 0
         self._guard: subprocess.Popen[bytes] | None = None
@@ -145,7 +149,7 @@ class EmbeddedKafka:
     def _choose_port(self) -> None:
         self._port = self._wanted_port or self._port
         if not self._port:
-            self._port = _free_port()
+            self._port = free_port()
         elif not _is_free(self._port):
             raise EmbeddedKafkaError(
                 f"port {self._port} is taken by another program: stop it, or choose another port "
@@ -156,11 +160,13 @@ class EmbeddedKafka:
         """Start the broker; False where another program took its port in between."""
         lock = _lock(data)
         try:
-            server, log4j = config.write(data, port=self._port, controller_port=_free_port())
+            quorum = self._quorum or config.Quorum((free_port(),))
+            server, log4j = config.write(data, port=self._port, quorum=quorum)
             classes = [f"-Dlog4j2.configurationFile={log4j}", "-cp", f"{jars}{os.sep}*"]
             if not (data / "logs" / "meta.properties").exists():
                 # It runs for half a second: compiling it well would take longer.
-                _format([str(java), "-XX:TieredStopAtLevel=1", *classes], server, data)
+                java_once = [str(java), "-XX:TieredStopAtLevel=1", *classes]
+                _format(java_once, server, data, quorum.cluster_id)
             log = data / "kafka.log"
             begin = log.stat().st_size if log.exists() else 0
             with (data / "kafka.out").open("ab") as output:
@@ -245,11 +251,9 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 
 
-def _format(command: list[str], server: Path, data: Path) -> None:
-    # Its first character is a letter: a leading "-" would be taken for an option.
-    cluster = "K" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
+def _format(command: list[str], server: Path, data: Path, cluster_id: str) -> None:
     done = subprocess.run(  # noqa: S603 - our own command
-        [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(server)],
+        [*command, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(server)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -292,7 +296,8 @@ def _disk_full(data: Path) -> EmbeddedKafkaError:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
