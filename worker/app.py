@@ -17,7 +17,7 @@ from transport import ending
 from transport.admin import ensure_topics
 from transport.watch import watch_topics
 from worker.control_plane import ControlPlane
-from worker.faust_driver import read_committed
+from worker.faust_driver import broker_urls, read_committed
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
 from worker.metrics import WorkerMetrics
@@ -62,10 +62,10 @@ def build_app(
         update_deadline_ms=settings.update_deadline_ms,
     )
     plane = ControlPlane(Duties(kafka, rules, verifier, end_process, metrics, tracing))
-    url = f"kafka://{kafka.bootstrap_servers.replace(',', ';kafka://')}"
+    urls = broker_urls(kafka.bootstrap_servers)
     app = faust.App(
         f"{kafka.app}-worker",
-        broker=url,
+        broker=urls,
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=HEARTBEAT_S,
         consumer_auto_offset_reset="earliest",
@@ -74,7 +74,7 @@ def build_app(
         datadir=Path(tempfile.gettempdir()) / f"{kafka.app}-faust",
         stream_wait_empty=False,
     )
-    read_committed(app, url)
+    read_committed(app, urls)
     topic = app.topic(
         commands.name,
         key_type=bytes,

@@ -61,6 +61,12 @@ class Worker(FaustWorker):
         await super().stop()
 
 
-def read_committed(app: App, url: str) -> None:
-    """Make ``app`` consume from the Kafka at ``url`` (``kafka://host:port``) read_committed."""
-    app.transport = _Transport([URL(url)], app)
+def broker_urls(bootstrap_servers: str) -> list[URL]:
+    """Return what Faust calls ``host:port,host:port``."""
+    servers = [server.strip() for server in bootstrap_servers.split(",")]
+    return [URL(f"kafka://{server}") for server in servers if server]
+
+
+def read_committed(app: App, urls: list[URL]) -> None:
+    """Make ``app`` consume from the Kafka at ``urls`` read_committed."""
+    app.transport = _Transport(urls, app)
