@@ -45,6 +45,18 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, byt
     Raises TopicError where a topic has another partition count or configuration than the table
     says: going on would break the order of a space or lose the state.
     """
+    deadline = time.monotonic() + METADATA_TIMEOUT_S
+    while True:
+        try:
+            return await _ensured(bootstrap_servers, topics)
+        except KafkaError as error:
+            # One of several brokers has just died: another is asked.
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(POLL_S)
+
+
+async def _ensured(bootstrap_servers: str, topics: Topics) -> dict[str, bytes]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         await admin.start()
@@ -103,11 +115,16 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
             raise TopicError(f"cannot create topic {name}: {detail}")
 
 
+async def config_of(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
+    """Return the configuration of the topic ``name``, with what it takes over from the broker."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, name)
+    (answer,) = await admin.describe_configs([resource])
+    return {entry[0]: entry[1] for *_, entries in answer.resources for entry in entries}
+
+
 async def check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:
     """Raise TopicError where the configuration of ``topic`` is not what Baton needs."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
-    (answer,) = await admin.describe_configs([resource])
-    values = {entry[0]: entry[1] for *_, entries in answer.resources for entry in entries}
+    values = await config_of(admin, topic.name)
     # The audit log must be kept for ever: there its retention binds too.
     binding = _BINDING | (
         {"retention.ms"} if dict(topic.config).get("retention.ms") == "-1" else set()

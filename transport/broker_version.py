@@ -6,6 +6,7 @@ is asked for here on a connection of its own.
 """
 
 import asyncio
+import contextlib
 import struct
 from io import BytesIO
 
@@ -32,9 +33,17 @@ _RELEASES = (
 async def broker_version(bootstrap_servers: str) -> str:
     """Return the release, e.g. ``4.3``, or ``4.3 or newer``; empty where the broker does not say.
 
-    Raises OSError or TimeoutError where the first of the servers does not answer.
+    Of the first of the servers that answers. Raises OSError or TimeoutError where none does.
     """
-    host, _, port = bootstrap_servers.partition(",")[0].strip().rpartition(":")
+    *others, last = bootstrap_servers.split(",")
+    for server in others:
+        with contextlib.suppress(OSError):
+            return await _release(server)
+    return await _release(last)
+
+
+async def _release(server: str) -> str:
+    host, _, port = server.strip().rpartition(":")
     async with asyncio.timeout(TIMEOUT_S):
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         try:

@@ -3,12 +3,14 @@
 Metadata, version 12 (Kafka 2.8 or newer): https://kafka.apache.org/protocol#The_Messages_Metadata
 """
 
+import contextlib
+import random
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -30,6 +32,8 @@ class Described:
 
     id: bytes
     partitions: int
+    # How many brokers hold each partition; of several, the fewest.
+    copies: int
     # Whether every partition has a leader: just after a creation, or a broker's death, not.
     led: bool
 
@@ -39,14 +43,12 @@ async def describe(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, De
 
     Raises KafkaError where no broker answers.
     """
-    answer = await admin._client.send(  # noqa: SLF001 - aiokafka offers no request of one's own
-        admin._client.get_random_node(),  # noqa: SLF001
-        _MetadataRequest(names),
-    )
+    answer = await _asked(admin._client, _MetadataRequest(names))  # noqa: SLF001 - aiokafka offers no request of one's own
     return {
         topic["name"]: Described(
             topic["id"],
             len(topic["partitions"]),
+            min((len(part["replicas"]) for part in topic["partitions"]), default=0),
             bool(topic["partitions"])
             and not topic["error_code"]
             and all(part["leader"] >= 0 for part in topic["partitions"]),
@@ -54,6 +56,17 @@ async def describe(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, De
         for topic in answer.to_object()["topics"]
         if for_code(topic["error_code"]) is not UnknownTopicOrPartitionError
     }
+
+
+async def _asked(client: Any, request: "_MetadataRequest") -> Any:  # noqa: ANN401 - aiokafka's own
+    """Return what the first broker that answers says: of several one may be away."""
+    nodes = [broker.nodeId for broker in client.cluster.brokers()]
+    random.shuffle(nodes)
+    *others, last = nodes
+    for node in others:
+        with contextlib.suppress(KafkaError):
+            return await client.send(node, request)
+    return await client.send(last, request)
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]
