@@ -16,7 +16,7 @@ from client.state import StateReader
 from client.storecheck import check_stores
 from schemas.errors import BatonError, TopicError
 from schemas.records import CursorRecord
-from transport.admin import check_config, wait_for_broker
+from transport.admin import check_config, config_of, wait_for_broker
 from transport.broker_version import broker_version
 from transport.consumer import Consumer
 from transport.reading import partitions_of, read
@@ -59,7 +59,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         if missing:
             return
-        for look in (_members, _probe, _lags, _assets, _dead_letters):
+        for look in (_copies, _members, _probe, _lags, _assets, _dead_letters):
             for finding in await _looked(look, admin, settings):
                 yield finding
     finally:
@@ -115,6 +115,24 @@ async def _policy(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> 
     policy = dict(topic.config)["cleanup.policy"]
     message = f"partitions {topic.partitions}, cleanup {policy}"
     return Finding(f"topic {name}", Level.OK, message)
+
+
+async def _copies(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
+    """Whether a broker may be lost, and whether a deposed one can be told (transport/ends.py)."""
+    names = [topic.name for topic in settings.topics.all()]
+    there = await describe(admin, names)
+    copies = min(topic.copies for topic in there.values())
+    if copies == 1:
+        message = "one of each topic: what its broker's disk loses is lost"
+        return [Finding("copies", Level.OK, message)]
+    acknowledged = [int((await config_of(admin, name))["min.insync.replicas"]) for name in names]
+    told = (
+        f"{copies} of each topic at least, a write is acknowledged by {min(acknowledged)} or more"
+    )
+    if 2 * min(acknowledged) >= copies:
+        return [Finding("copies", Level.OK, told)]
+    advice = f"set min.insync.replicas to {(copies + 1) // 2}: docs/reliability.md tells why"
+    return [Finding("copies", Level.WARN, told, advice)]
 
 
 def _groups(settings: Settings) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,7 @@ from schemas.topics import Topic
 from scoring.cache import ModelCache, ModelRef
 from scoring.codecs.tables import Served
 from scoring.errors import ScoringError
-from scoring.fence import Fence
+from transport.fence import Fence
 from transport.state_view import StateView
 
 POLL_S = 0.005

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from schemas.topics import Topic
 from transport.consumer import Consumer
+from transport.ends import Ends
 
 POLL_MS = 500
 # Events hold manifests: a record may be larger than the default fetch.
@@ -49,7 +50,7 @@ async def read(
     await consumer.start()
     try:
         consumer.assign(where)
-        ends = await consumer.end_offsets(where)
+        ends = await Ends(consumer, where).now()
         if after >= 0:
             for partition in where:
                 consumer.seek(partition, after + 1)

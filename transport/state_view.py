@@ -11,6 +11,7 @@ from schemas.manifests import Manifests, Pieces
 from schemas.records import CURSOR_KEY, DeploymentRecord, record_key
 from schemas.topics import Topic
 from transport.consumer import Consumer
+from transport.ends import Ends
 from transport.watch import RECOVER
 
 # How often a waiter looks at the positions. Transaction markers move them without giving records,
@@ -64,6 +65,7 @@ class StateView:
         # end_offsets of a consumer that also fetches waits behind its long poll (measured: 500 ms).
         # Left at read_uncommitted: it must see the high watermark, not the last stable offset.
         self._fence = Consumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+        self._ends = Ends(self._fence, self._assignment, self._consumer)
 
     async def start(self) -> None:
         """Read the table to its present end, then follow it."""
@@ -103,7 +105,7 @@ class StateView:
             for part in self._assignment:
                 self._read[part] = max(self._read[part], await self._consumer.position(part))
             read = dict(self._read)
-            ends = await self._fence.end_offsets(self._assignment)
+            ends = await self._ends.now()
             for partition, end in ends.items():
                 if end < read[partition]:
                     raise TopicError(

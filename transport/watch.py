@@ -11,6 +11,7 @@ from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
 from transport.admin import check_configs, check_partitions
 from transport.consumer import Consumer
+from transport.ends import Ends
 from transport.reading import partitions_of
 from transport.topic_ids import describe
 
@@ -81,7 +82,7 @@ async def check_committed(bootstrap_servers: str, topic: Topic, group: str) -> N
     try:
         committed = {partition: await consumer.committed(partition) for partition in where}
         # Asked for afterwards: what was committed by then lies below them.
-        ends = await consumer.end_offsets(where)
+        ends = await Ends(consumer, where).now()
     finally:
         await consumer.stop()
     for partition, offset in committed.items():

@@ -6,6 +6,7 @@ from schemas.errors import TopicError
 from schemas.records import CursorRecord
 from schemas.topics import Topics
 from transport.consumer import Consumer
+from transport.ends import Ends
 from transport.reading import has_records
 from transport.watch import RECOVER
 
@@ -24,7 +25,7 @@ async def check_continuity(
     consumer = Consumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     await consumer.start()
     try:
-        ends = await consumer.end_offsets([commands, events])
+        ends = await Ends(consumer, [commands, events]).now()
     finally:
         await consumer.stop()
     if cursor.offset >= ends[commands]:

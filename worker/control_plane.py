@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from transport.consumer import Consumer
+from transport.ends import Ends
 from worker.inbox import CommandMessage
 from worker.owner import Duties, PartitionOwner
 
@@ -107,7 +108,7 @@ class ControlPlane:
         await consumer.start()
         try:
             consumer.assign([where])
-            end = (await consumer.end_offsets([where]))[where]
+            end = (await Ends(consumer, [where]).now())[where]
             if owner.offset + 1 >= end:
                 return
             consumer.seek(where, owner.offset + 1)

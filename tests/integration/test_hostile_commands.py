@@ -366,7 +366,7 @@ async def test_a_header_whose_name_is_not_utf8_hides_no_command(plane, partition
 
 
 async def test_a_flood_to_unknown_spaces_is_answered_and_keeps_no_one_waiting(plane):
-    count = 20_000
+    count = 10_000
     worker = psutil.Process(plane.worker.popen.pid)
     before = worker.memory_info().rss
     events = plane.settings.topics.events

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 
-from scoring.fence import Fence
+from transport.fence import Fence
 
 
 class View:
