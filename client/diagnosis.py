@@ -119,17 +119,17 @@ async def _policy(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> 
 
 async def _copies(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     """Whether a broker may be lost, and whether a deposed one can be told (transport/ends.py)."""
-    names = [topic.name for topic in settings.topics.all()]
-    there = await describe(admin, names)
-    copies = min(topic.copies for topic in there.values())
-    if copies == 1:
+    there = await describe(admin, [topic.name for topic in settings.topics.all()])
+    if (copies := min(topic.copies for topic in there.values())) == 1:
         message = "one of each topic: what its broker's disk loses is lost"
         return [Finding("copies", Level.OK, message)]
-    acknowledged = [int((await config_of(admin, name))["min.insync.replicas"]) for name in names]
+    acknowledged = {
+        name: int((await config_of(admin, name))["min.insync.replicas"]) for name in there
+    }
     told = (
-        f"{copies} of each topic at least, a write is acknowledged by {min(acknowledged)} or more"
+        f"{copies} of each topic, a write is acknowledged by {min(acknowledged.values())} of them"
     )
-    if 2 * min(acknowledged) >= copies:
+    if all(2 * acknowledged[name] >= topic.copies for name, topic in there.items()):
         return [Finding("copies", Level.OK, told)]
     advice = f"set min.insync.replicas to {(copies + 1) // 2}: docs/reliability.md tells why"
     return [Finding("copies", Level.WARN, told, advice)]

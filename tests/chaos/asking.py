@@ -90,7 +90,7 @@ class Asker:
             return await self._send(self._producer, value, partition, at, headers, id)
         # The broker refuses a whole batch for one such record: it must stand alone.
         servers = self._settings.bootstrap_servers
-        async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
+        async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
             return await self._send(producer, value, partition, at, headers, id)
 
     async def _send(
