@@ -45,35 +45,34 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, byt
     Raises TopicError where a topic has another partition count or configuration than the table
     says: going on would break the order of a space or lose the state.
     """
-    deadline = time.monotonic() + METADATA_TIMEOUT_S
-    while True:
-        try:
-            return await _ensured(bootstrap_servers, topics)
-        except KafkaError as error:
-            # One of several brokers has just died: another is asked.
-            if not error.retriable or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(POLL_S)
-
-
-async def _ensured(bootstrap_servers: str, topics: Topics) -> dict[str, bytes]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         await admin.start()
-        present = await describe(admin, [topic.name for topic in topics.all()])
-        for topic in topics.all():
-            if topic.name not in present:
-                await _create(admin, topic)
         deadline = time.monotonic() + METADATA_TIMEOUT_S
-        while (ids := await check_partitions(admin, topics)) is None:
-            if time.monotonic() > deadline:
-                raise TopicError(
-                    f"the broker still does not know its topics after {METADATA_TIMEOUT_S:.0f} s"
-                )
-            await asyncio.sleep(POLL_S)
-        await check_configs(admin, topics)
+        while True:
+            try:
+                return await _ensured(admin, topics, deadline)
+            except KafkaError as error:
+                # Of several brokers one has just died, or stands still: the next may be another.
+                if not error.retriable or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(POLL_S)
     finally:
         await admin.close()
+
+
+async def _ensured(admin: AIOKafkaAdminClient, topics: Topics, deadline: float) -> dict[str, bytes]:
+    present = await describe(admin, [topic.name for topic in topics.all()])
+    for topic in topics.all():
+        if topic.name not in present:
+            await _create(admin, topic)
+    while (ids := await check_partitions(admin, topics)) is None:
+        if time.monotonic() > deadline:
+            raise TopicError(
+                f"the broker still does not know its topics after {METADATA_TIMEOUT_S:.0f} s"
+            )
+        await asyncio.sleep(POLL_S)
+    await check_configs(admin, topics)
     return ids
 
 
