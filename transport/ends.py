@@ -5,7 +5,8 @@ When it wakes, and for as long as it is parted, it goes on telling what was true
 keeps nobody from reading that. So whoever must know what is there *now* asks its followers, too.
 What a later leader wrote is acknowledged once ``min.insync.replicas`` copies have it (the producers
 ask for ``acks=all``), and the deposed one's is not among them: the brokers of these copies know who
-leads. Where they are at least half of all copies, any half has one of them among the others.
+leads. Where they are at least half of all copies, half as many of the other brokers as there are
+copies have one of them among them.
 https://kafka.apache.org/documentation/#replication
 """
 
@@ -45,9 +46,8 @@ class Ends:
         self._consumer = consumer
         self._partitions = partitions
         self._follower = follower
-        # By broker: what it says of the topics, and what shares its answers.
-        self._said: dict[int, Any] = {}
-        self._fences: dict[int, Fence] = {}
+        # By broker: what shares its answers.
+        self._fences: dict[int, Fence[Any]] = {}
 
     async def now(self) -> dict[TopicPartition, int]:
         """Return the ends: all that was acknowledged before this call lies before them.
@@ -99,7 +99,7 @@ class Ends:
         return {part: offset for answer in answers for part, (offset, _) in answer.items()}
 
     async def _known(self, leaders: Mapping[TopicPartition, int]) -> bool:
-        """Whether half of the other copies' brokers, asked now, know these as the leaders."""
+        """Whether so many others as are half of the copies, asked now, know these as leaders."""
         missing, left = {}, {}
         for part, leader in leaders.items():
             metadata = self._client.cluster._partitions[part.topic][part.partition]  # noqa: SLF001
@@ -137,15 +137,14 @@ class Ends:
         if node not in self._fences:
             self._fences[node] = Fence(partial(self._question, node))
         try:
-            await self._fences[node].wait()
+            return await self._fences[node].wait()
         except (KafkaError, OSError):
             return None
-        return self._said[node]
 
-    async def _question(self, node: int) -> None:
+    async def _question(self, node: int) -> Any:  # noqa: ANN401
         topics = sorted({part.topic for part in self._partitions})
         request = MetadataRequest(topics, allow_auto_topic_creation=False)
-        self._said[node] = await self._client.send(node, request)
+        return await self._client.send(node, request)
 
     def _learn(self, said: Any) -> None:  # noqa: ANN401
         """Turn to who leads by what was ``said``: the next broker to be asked may stand still."""
