@@ -39,6 +39,7 @@ async function renew(url) {
   }
   // Where a stream that is opened anew begins.
   if (page.body.dataset.cursor) document.body.dataset.cursor = page.body.dataset.cursor;
+  whileChanging();
 }
 
 function soonAfter(ms) {
@@ -76,7 +77,6 @@ async function soon() {
     try {
       await renew(location.href);
       lost.hidden = source !== null && source.readyState === EventSource.OPEN;
-      whileChanging();
     } catch {
       // No other event need come: the page would stay as it is.
       lost.hidden = false;
