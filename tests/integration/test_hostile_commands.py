@@ -395,7 +395,7 @@ async def test_a_flood_to_unknown_spaces_is_answered_and_keeps_no_one_waiting(pl
     assert len(flooded) == count
     assert {event.data.code for event in flooded} == {"space_not_found"}
     grown = worker.memory_info().rss - before
-    assert grown < 60 * MIB, f"{grown / MIB:.1f} MiB for {count} commands"
+    assert grown < 30 * MIB, f"{grown / MIB:.1f} MiB for {count} commands"
 
 
 @pytest.fixture

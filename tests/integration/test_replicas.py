@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-from contextlib import aclosing
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -15,8 +14,7 @@ from client import BatonClient, ScoringClient
 from client.diagnosis import diagnose
 from client.findings import Level
 from tests.chaos.brokers import Brokers
-from tests.support import DEADLINE_S, Stack, eventually, new_settings
-from transport.admin import ensure_topics
+from tests.support import DEADLINE_S, Stack, eventually
 from transport.broker_version import broker_version
 from transport.state_view import StateView
 
@@ -35,11 +33,10 @@ def brokers(tmp_path_factory):
         yield found
 
 
-@pytest.fixture
-async def settings(brokers, tmp_path):
-    found = new_settings(brokers.bootstrap_servers, tmp_path)
-    await ensure_topics(found.bootstrap_servers, found.topics)
-    return found
+@pytest.fixture(scope="module")
+def bootstrap_servers(brokers):
+    """Those of the brokers of this module."""
+    return brokers.bootstrap_servers
 
 
 @pytest.fixture
@@ -60,18 +57,22 @@ async def leader(servers, where):
         return None
     finally:
         await admin.close()
-    return {p["partition"]: p["leader"] for p in found["partitions"]}[where.partition]
+    led = {p["partition"]: p["leader"] for p in found["partitions"]}[where.partition]
+    return None if led < 0 else led
 
 
 async def deposed(brokers, settings, where):
     """Pause who leads a partition; its name, and the addresses of the others once one leads."""
     servers = settings.bootstrap_servers.split(",")
 
+    old = None
+
     async def led():
-        return await leader(servers, where) is not None
+        nonlocal old
+        old = await leader(servers, where)
+        return old is not None
 
     await eventually(led, "somebody leads")
-    old = await leader(servers, where)
     others = [server for node, server in enumerate(servers, start=1) if node != old]
     brokers.signal(f"broker-{old}", signal.SIGSTOP)
 
@@ -127,7 +128,7 @@ async def test_a_view_is_current_while_the_leader_stands_still(brokers, settings
 
 async def test_the_doctor_tells_how_many_copies_there_are_and_acknowledge(settings):
     async def found():
-        async with aclosing(diagnose(settings)) as findings:
+        async with contextlib.aclosing(diagnose(settings)) as findings:
             async for one in findings:
                 if one.check == "copies":
                     return one

@@ -295,6 +295,9 @@ def test_a_seed_repeats_its_schedule_and_time_for_all_has_every_kind():
     assert {fault.kind for fault in schedule(7, 4.0)} == {kind for kind, *_ in KINDS}
     assert sum(fault.cost_s for fault in schedule(7, 2.0)) <= 120
     assert len(schedule(7, 0.0)) == 1
+    faults = schedule(7, 20.0, brokers=3)
+    struck = {fault.victim for fault in faults if fault.kind.endswith("-broker")}
+    assert struck == {"broker-1", "broker-2", "broker-3"}
 
 
 def test_who_answers_at_least_once_may_answer_again_but_not_otherwise():
