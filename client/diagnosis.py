@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from importlib.metadata import version
 
@@ -16,7 +16,8 @@ from client.state import StateReader
 from client.storecheck import check_stores
 from schemas.errors import BatonError, TopicError
 from schemas.records import CursorRecord
-from transport.admin import check_config, config_of, wait_for_broker
+from schemas.topics import Topic
+from transport.admin import check_config, configs_of, wait_for_broker
 from transport.broker_version import broker_version
 from transport.consumer import Consumer
 from transport.reading import partitions_of, read
@@ -25,6 +26,7 @@ from transport.state_view import StateView
 from transport.topic_ids import describe
 
 BROKER_TIMEOUT_S = 5.0
+HEARD_S = 1.0
 # What waits this long and does not become less is stuck.
 LAG_WAIT_S = 3.0
 # So many commands are counted and no more.
@@ -54,7 +56,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
     try:
         await admin.start()
         missing = False
-        for finding in await _topics(admin, settings):
+        for finding in await _looked(_topics, admin, settings):
             missing = missing or finding.level is Level.FAIL
             yield finding
         if missing:
@@ -86,10 +88,15 @@ def _framework() -> str:
 async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     topics = settings.topics.all()
     present = await describe(admin, [topic.name for topic in topics])
+    if len(present) < len(topics):
+        # Of several brokers, the one that was asked may not have heard of a new topic yet.
+        await asyncio.sleep(HEARD_S)
+        present = await describe(admin, [topic.name for topic in topics])
     if not present:
         advice = "start a worker: it creates them (or is BATON_TOPIC_PREFIX another?)"
         return [Finding("topics", Level.FAIL, f"none of {settings.topic_prefix}…", advice)]
     found = []
+    configs = await configs_of(admin, list(present))
     for topic in topics:
         name = f"topic {topic.name}"
         there = present.get(topic.name)
@@ -101,20 +108,19 @@ async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
             advice = "set BATON_CONTROL_PARTITIONS / BATON_DATA_PARTITIONS to what is there"
             found.append(Finding(name, Level.FAIL, message, advice))
         else:
-            found.append(await _policy(admin, settings, topic.name))
+            found.append(_policy(topic, configs[topic.name]))
     return found
 
 
-async def _policy(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> Finding:
-    topic = next(topic for topic in settings.topics.all() if topic.name == name)
+def _policy(topic: Topic, config: Mapping[str, str]) -> Finding:
     try:
-        await check_config(admin, topic)
+        check_config(topic, config)
     except TopicError as error:
         told, _, advice = str(error).partition(": ")
-        return Finding(f"topic {name}", Level.FAIL, told, advice)
+        return Finding(f"topic {topic.name}", Level.FAIL, told, advice)
     policy = dict(topic.config)["cleanup.policy"]
     message = f"partitions {topic.partitions}, cleanup {policy}"
-    return Finding(f"topic {name}", Level.OK, message)
+    return Finding(f"topic {topic.name}", Level.OK, message)
 
 
 async def _copies(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
@@ -123,9 +129,8 @@ async def _copies(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     if (copies := min(topic.copies for topic in there.values())) == 1:
         message = "one of each topic: what its broker's disk loses is lost"
         return [Finding("copies", Level.OK, message)]
-    acknowledged = {
-        name: int((await config_of(admin, name))["min.insync.replicas"]) for name in there
-    }
+    configs = await configs_of(admin, list(there))
+    acknowledged = {name: int(config["min.insync.replicas"]) for name, config in configs.items()}
     told = (
         f"{copies} of each topic, a write is acknowledged by {min(acknowledged.values())} of them"
     )

@@ -2,10 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
@@ -13,6 +19,7 @@ from transport.topic_ids import describe
 
 # The broker answers "unknown topic" for a moment after it has accepted a creation (measured).
 METADATA_TIMEOUT_S = 30.0
+HEARD_S = 5.0
 POLL_S = 0.05
 
 # A wrong value of these loses data, order, or every reader. Others are the operator's to tune.
@@ -97,8 +104,9 @@ async def check_partitions(admin: AIOKafkaAdminClient, topics: Topics) -> dict[s
 
 async def check_configs(admin: AIOKafkaAdminClient, topics: Topics) -> None:
     """Raise TopicError where a topic's configuration is not what Baton needs."""
+    found = await configs_of(admin, [topic.name for topic in topics.all()])
     for topic in topics.all():
-        await check_config(admin, topic)
+        check_config(topic, found[topic.name])
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
@@ -114,23 +122,42 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
             raise TopicError(f"cannot create topic {name}: {detail}")
 
 
-async def config_of(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """Return the configuration of the topic ``name``, with what it takes over from the broker."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, name)
-    (answer,) = await admin.describe_configs([resource])
-    return {entry[0]: entry[1] for *_, entries in answer.resources for entry in entries}
+async def configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return the configurations of the topics, with what they take over from the broker.
+
+    Raises KafkaError, UnknownTopicOrPartitionError where one is not there.
+    """
+    deadline = time.monotonic() + HEARD_S
+    while True:
+        try:
+            return await _configs_of(admin, names)
+        except UnknownTopicOrPartitionError:
+            # Of several brokers, the one that was asked may not have heard of a new topic yet.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(POLL_S)
 
 
-async def check_config(admin: AIOKafkaAdminClient, topic: Topic) -> None:
-    """Raise TopicError where the configuration of ``topic`` is not what Baton needs."""
-    values = await config_of(admin, topic.name)
+async def _configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found = {}
+    for answer in await admin.describe_configs(resources):
+        for code, message, _type, name, entries in answer.resources:
+            if code:
+                raise for_code(code)(f"no configuration of topic {name}: {message}")
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+def check_config(topic: Topic, config: Mapping[str, str]) -> None:
+    """Raise TopicError where ``config``, that of ``topic``, is not what Baton needs."""
     # The audit log must be kept for ever: there its retention binds too.
     binding = _BINDING | (
         {"retention.ms"} if dict(topic.config).get("retention.ms") == "-1" else set()
     )
     for key, expected in topic.config:
-        if key in binding and values.get(key) != expected:
+        if key in binding and config.get(key) != expected:
             raise TopicError(
-                f"topic {topic.name} has {key}={values.get(key)}, Baton needs {expected}: alter "
+                f"topic {topic.name} has {key}={config.get(key)}, Baton needs {expected}: alter "
                 "the topic, or use another BATON_TOPIC_PREFIX"
             )

@@ -8,14 +8,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from client import BatonClient
 from schemas.errors import TopicError
 from scoring.settings import ScoringSettings
 from tests.checker import log_of
 from tests.support import DEADLINE_S, eventually, new_settings, read_all
-from transport.admin import ensure_topics
+from transport.admin import configs_of, ensure_topics
 from transport.embedded import EmbeddedKafka
 from transport.state_view import StateView
 
@@ -89,6 +89,17 @@ async def both(start, fresh):
     for service in services:
         await asyncio.to_thread(service.ready)
     return services
+
+
+async def test_a_topic_that_the_broker_has_not_heard_of_yet_is_asked_for_again(fresh, monkeypatch):
+    name = fresh.topics.state.name
+    async with admin_of(fresh) as admin:
+        asked = asyncio.create_task(configs_of(admin, [name]))
+        await ensure_topics(fresh.bootstrap_servers, fresh.topics)
+        assert (await asked)[name]["cleanup.policy"] == "compact"
+        monkeypatch.setattr("transport.admin.HEARD_S", 0)
+        with pytest.raises(UnknownTopicOrPartitionError, match="no configuration of topic nowhere"):
+            await configs_of(admin, ["nowhere"])
 
 
 @pytest.mark.parametrize("name", ["commands", "state", "requests", "responses"])
