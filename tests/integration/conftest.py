@@ -51,7 +51,8 @@ async def stack(own, tmp_path_factory) -> AsyncIterator[Stack]:
     """A stack for the whole module; at its end both services stop cleanly."""
     folder = tmp_path_factory.mktemp("stack")
     services = [
-        Process("worker", own, folder, BATON_VERIFY_TIME_LIMIT_S="5"),
+        # No test waits for it, and a machine may be slow.
+        Process("worker", own, folder, BATON_VERIFY_TIME_LIMIT_S="600"),
         Process("scoring", own, folder, BATON_REVISION_WAIT_MS="1000"),
     ]
     try:

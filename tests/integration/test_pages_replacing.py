@@ -1,8 +1,11 @@
 """Pages of a replace, and of what goes wrong: failures, lost connections, ended sessions."""
 
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import joblib
+import pytest
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 from sklearn.linear_model import LogisticRegression
@@ -10,14 +13,30 @@ from sklearn.linear_model import LogisticRegression
 from artifacts.save import save_model
 from artifacts.store import Store
 from client.audit import events
+from schemas.manifest import Manifest
 from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
 from tests.support import Process, eventually, read_all
 from tests.unit.models import Evil, X, Y
 
 pytestmark = NEEDS_CHROMIUM
 
-HANGS = "import time; time.sleep(10**6)"
 RAISES = "raise ValueError('no model')"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model whose load waits until it is released, and then fails."""
+
+    manifest: Manifest
+    release: Callable[[], None]
+
+
+@pytest.fixture
+def held(stack) -> Iterator[Held]:
+    go = stack.folder / uuid.uuid4().hex
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)"
+    yield Held(damaged(stack, f"{waits}\n{RAISES}"), go.touch)
+    go.touch()
 
 
 async def test_candidates_are_marked_checked_and_compared(browser, address, stack):
@@ -77,9 +96,9 @@ async def test_candidates_are_marked_checked_and_compared(browser, address, stac
     assert page.faults == second.faults == []
 
 
-async def test_a_replace_that_fails_while_everything_else_does_too(browser, address, stack):
+async def test_a_replace_that_fails_while_everything_else_does_too(browser, address, stack, held):
     space, deployment, (one,) = await stack.deployed("binary")
-    bad = await promoted(stack, space, damaged(stack, HANGS))
+    bad = await promoted(stack, space, held.manifest)
     page, second = await opened(browser, address), await opened(browser, address)
     await second.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await second.goto(f"/deployments/{deployment}")
@@ -104,15 +123,16 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
     await accessible(second, "updating")
     await expect(second.locator(".status")).to_have_text("updating")
 
+    held.release()
     # It fails: the one browser is told at once, the other once it is there again.
     await expect(second.locator(".timeline")).to_contain_text("update-failed")
     await expect(page.locator("#notice")).to_contain_text("Updating")
     await page.context.set_offline(False)
-    await expect(page.locator("#notice")).to_contain_text("Failed: time_limit")
+    await expect(page.locator("#notice")).to_contain_text("Failed: load")
     await expect(page.locator("#connection")).to_be_hidden()
     await expect(page.locator("#notice")).to_contain_text("What served before still serves")
     await expect(page.locator("#notice .bad")).to_have_text("failed")
-    await expect(page.locator("#notice tr", has_text="time_limit")).to_contain_text("step load")
+    await expect(page.locator("#notice tr", has_text="no model")).to_contain_text("load")
     await accessible(page, "failed")
     for each in (page, second):
         await expect(each.locator(".status")).to_have_text("deployed")
@@ -131,9 +151,9 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
     assert not [fault for fault in page.faults + second.faults if "Failed to load" not in fault]
 
 
-async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stack, start):
+async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stack, held, start):
     space, deployment, _ = await stack.deployed("binary")
-    bad = await promoted(stack, space, damaged(stack, HANGS))
+    bad = await promoted(stack, space, held.manifest)
 
     def begun(token: str, port: str = "0") -> Process:
         env = {"BATON_CONSOLE_TOKEN": token, "BATON_CONSOLE_PORT": port}
@@ -157,9 +177,10 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
     console.kill()
     await expect(page.locator("#connection")).to_contain_text("Trying again")
     console = begun("first", port)
+    held.release()
     await expect(page.locator("#notice")).to_contain_text("Failed")
     await expect(page.locator("#connection")).to_be_hidden()
-    await expect(page.locator("#notice tr", has_text="time_limit")).to_contain_text("failed")
+    await expect(page.locator("#notice tr", has_text="no model")).to_contain_text("failed")
 
     # The session ends with its token: nothing is done, and the way on is told.
     await page.goto(f"/deployments/{deployment}/replace?asset_id={bad}")
