@@ -47,12 +47,15 @@ def start(tmp_path) -> Iterator:
 
 
 @pytest.fixture(scope="module")
-async def stack(own, tmp_path_factory) -> AsyncIterator[Stack]:
-    """A stack for the whole module; at its end both services stop cleanly."""
+async def stack(request, own, tmp_path_factory) -> AsyncIterator[Stack]:
+    """A stack for the whole module; at its end both services stop cleanly.
+
+    A module that waits for the end of a verification's time says how long it takes.
+    """
+    limit = getattr(request.module, "VERIFY_TIME_LIMIT_S", "600")
     folder = tmp_path_factory.mktemp("stack")
     services = [
-        # No test waits for it, and a machine may be slow.
-        Process("worker", own, folder, BATON_VERIFY_TIME_LIMIT_S="600"),
+        Process("worker", own, folder, BATON_VERIFY_TIME_LIMIT_S=limit),
         Process("scoring", own, folder, BATON_REVISION_WAIT_MS="1000"),
     ]
     try:

@@ -18,6 +18,8 @@ from tests.unit.models import Evil, fitted
 
 pytestmark = pytest.mark.broker
 
+VERIFY_TIME_LIMIT_S = "10"
+
 
 async def send_raw(settings, value, headers=(), *, partition, key=b"k"):
     async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers) as producer:

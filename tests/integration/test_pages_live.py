@@ -155,6 +155,21 @@ async def test_a_page_tries_again_what_did_not_renew_it(browser, address, stack,
     assert not [fault for fault in page.faults if "Failed to load" not in fault]
 
 
+async def test_a_page_whose_script_does_not_come_says_that_it_is_not_live(browser, address):
+    page = await opened(browser, address)
+    told = page.locator("#connection")
+    await page.route("**/console.js", cut)
+    await page.goto("/spaces")
+    await expect(told).to_be_hidden()
+    await expect(told).to_be_visible()
+    await expect(told).to_contain_text("Load the page again")
+    await accessible(page)
+    await page.unroute("**/console.js")
+    await page.reload()
+    await expect(told).to_be_hidden()
+    await expect(told).to_contain_text("Trying again")
+
+
 async def measured(metrics):
     text = (await get(f"{metrics}/metrics")).text
     families = text_string_to_metric_families(text)

@@ -174,8 +174,10 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
 
     await page.get_by_role("button", name="Replace", exact=True).click()
     await expect(page.locator(".status")).to_have_text("updating")
-    console.kill()
+    # Its script has come: what has not could not go on without the console.
     await expect(page.locator("#connection")).to_contain_text("Trying again")
+    console.kill()
+    await expect(page.locator("#connection")).to_be_visible()
     console = begun("first", port)
     held.release()
     await expect(page.locator("#notice")).to_contain_text("Failed")
