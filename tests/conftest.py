@@ -17,6 +17,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("baton")
 
+# A broker of a test lives for seconds or minutes: better compiled once, quickly, than well (of all
+# that the tests compute, an eighth).
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 IMAGE = "apache/kafka:4.3.1"
 
 

@@ -21,6 +21,11 @@ from transport.settings import Settings
 DEADLINE_S = 60.0
 
 
+def until_there(path: Path) -> str:
+    """Code for a model: it waits until the test has made ``path``."""
+    return f"import pathlib, time\nwhile not pathlib.Path({str(path)!r}).exists(): time.sleep(0.01)"
+
+
 class Process:
     """A worker or a scoring agent, started as people start it."""
 

@@ -13,7 +13,7 @@ from client import BatonClient, CommandRejected, UpdateFailed, events
 from schemas.cloudevents import CloudEvent, encode
 from schemas.records import Status
 from schemas.topics import partition_for
-from tests.support import eventually, read_all
+from tests.support import eventually, read_all, until_there
 from tests.unit.models import Evil, fitted
 
 pytestmark = pytest.mark.broker
@@ -226,9 +226,9 @@ async def test_a_candidate_that_cannot_be_loaded_leaves_the_old_one_serving(stac
     assert (answer.asset_id, answer.revision) == (first, 1)
 
 
-async def test_a_change_under_way_refuses_the_next(stack):
+async def test_a_change_under_way_refuses_the_next(stack, tmp_path):
     space, deployment, (_, second) = await stack.deployed()
-    slow = strange(stack, "import time; time.sleep(2)")
+    slow = strange(stack, until_there(tmp_path / "go"))
     asset = (await stack.baton.promote_asset(space, slow)).asset_id
     headers, value = command(
         "replace-asset", "slow", space_id=space, deployment_id=deployment, asset_id=asset
@@ -239,6 +239,7 @@ async def test_a_change_under_way_refuses_the_next(stack):
     assert (started.name, started.data.status) == ("update-started", "updating")
     with pytest.raises(CommandRejected, match="update_in_progress"):
         await stack.baton.replace_asset(space, deployment, second)
+    (tmp_path / "go").touch()
 
     async def ended():
         return (await outcome(stack.settings, "slow")).name == "update-failed"

@@ -11,7 +11,7 @@ from bench.rig import ends, fill
 from client import BatonClient, ScoringClient
 from tests.checker import assert_gapless, log_of
 from tests.integration.test_control_plane import strange
-from tests.support import DEADLINE_S, Stack, eventually, new_settings
+from tests.support import DEADLINE_S, Stack, eventually, new_settings, until_there
 from transport.admin import ensure_topics
 from transport.embedded import EmbeddedKafka
 from transport.transactions import FencedProducer
@@ -71,7 +71,9 @@ async def test_a_worker_stops_in_the_middle_of_a_backlog_and_its_successor_ends_
     done = len(await log_of(fresh))
     assert 1000 < done < count
     start("worker", fresh)
-    await applied(count)
+    # Each part has a deadline of its own: a slow machine needs longer for all.
+    for many in (*range(done, count, 4000), count):
+        await applied(many)
 
     async def all_of_them():
         return len(await log_of(fresh)) == count
@@ -148,7 +150,7 @@ async def test_a_worker_that_was_fenced_in_a_verification_ends_and_its_successor
     ):
         stack = Stack(fresh, tmp_path, baton, scoring)
         space, deployment, _ = await stack.deployed("binary")
-        slow = strange(stack, "import time; time.sleep(3)")
+        slow = strange(stack, until_there(tmp_path / "go"))
         asset = (await baton.promote_asset(space, slow)).asset_id
         replacing = asyncio.create_task(baton.replace_asset(space, deployment, asset))
 
@@ -157,6 +159,7 @@ async def test_a_worker_that_was_fenced_in_a_verification_ends_and_its_successor
 
         await eventually(updating, "the replace is under way")
         await fence(fresh)
+        (tmp_path / "go").touch()
         # Nobody sends anything: it finds out when it would write how the verification ended.
         assert await asyncio.to_thread(worker.popen.wait, STOPPED_S) == 70, worker.tail()
         start("worker", fresh)

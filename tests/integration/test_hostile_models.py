@@ -12,7 +12,7 @@ from artifacts.store import Store
 from bench.hostile.moods import MOODS, Moody
 from client import ScoreRequest, ScoringClient, ScoringError
 from tests.checker import assert_each_answered_once
-from tests.support import DEADLINE_S, Stack, eventually, new_settings
+from tests.support import DEADLINE_S, Stack, eventually, new_settings, until_there
 from tests.unit.models import X, fitted
 from transport.admin import ensure_topics
 
@@ -154,14 +154,14 @@ async def test_what_a_dead_agent_owed_is_answered_by_its_successor(
     settings = replace(new_settings(bootstrap_servers, tmp_path), data_partitions=1)
     await ensure_topics(settings.bootstrap_servers, settings.topics)
     start("worker", settings).ready()
-    first = start("scoring", settings).ready()
+    first = start("scoring", settings, BATON_PREDICT_TIME_LIMIT_MS="60000").ready()
     async with (
         BatonClient(settings, timeout_s=DEADLINE_S) as baton,
         ScoringClient(settings, timeout_s=DEADLINE_S) as scoring,
     ):
         stack = Stack(settings, tmp_path, baton, scoring)
         _, good, _ = await stack.deployed("binary")
-        slow = await moody(stack, "import time; time.sleep(5)")
+        slow = await moody(stack, until_there(tmp_path / "go"))
         await scoring.score(slow, GOOD)
         owed = [asyncio.create_task(scoring.score(slow, BAD)) for _ in range(3)]
         behind = await asyncio.gather(*(scoring.score(good, GOOD) for _ in range(50)))
@@ -172,6 +172,7 @@ async def test_what_a_dead_agent_owed_is_answered_by_its_successor(
 
         await eventually(committed, "the partition has gone on behind what is owed")
         first.kill()
+        (tmp_path / "go").touch()
         start("scoring", settings).ready()
         answers = await asyncio.gather(*owed)
         assert [answer.values for answer in answers] == 3 * [[[2 * Moody.MOOD]]]

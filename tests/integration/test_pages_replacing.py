@@ -15,7 +15,7 @@ from artifacts.store import Store
 from client.audit import events
 from schemas.manifest import Manifest
 from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
-from tests.support import Process, eventually, read_all
+from tests.support import Process, eventually, read_all, until_there
 from tests.unit.models import Evil, X, Y
 
 pytestmark = NEEDS_CHROMIUM
@@ -34,8 +34,7 @@ class Held:
 @pytest.fixture
 def held(stack) -> Iterator[Held]:
     go = stack.folder / uuid.uuid4().hex
-    waits = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)"
-    yield Held(damaged(stack, f"{waits}\n{RAISES}"), go.touch)
+    yield Held(damaged(stack, f"{until_there(go)}\n{RAISES}"), go.touch)
     go.touch()
 
 
