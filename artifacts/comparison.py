@@ -4,11 +4,9 @@ from typing import Any, NamedTuple
 
 from artifacts.frames import FieldError, Layout, Matrix
 from artifacts.hosts import Hosts
-from artifacts.load import unpickle, wants_frame
-from artifacts.save import ModelError, loaded
 from artifacts.store import Store
 from artifacts.wire import listed
-from schemas.errors import BatonError
+from schemas.errors import BatonError, ModelError
 from schemas.manifest import InputSchema, Manifest, Sample
 
 # Probabilities are of shape (rows, classes).
@@ -146,6 +144,10 @@ def _paired(ours: list[Prediction], theirs: list[Prediction]) -> tuple[Predictio
 
 
 def _predicted(manifest: Manifest, sample: Sample, store: Store) -> list[Prediction]:
+    # Who compares apart, as the console does, need not wait for scikit-learn.
+    from artifacts.load import unpickle, wants_frame  # noqa: PLC0415 - slow to import
+    from artifacts.save import loaded  # noqa: PLC0415 - slow to import
+
     if manifest.input_schema is None:
         raise ModelError(f"{manifest.name} has no input schema")
     content = store.read(manifest.uri, manifest.sha256)

@@ -12,9 +12,10 @@ import yaml
 from artifacts.infer import as_frame, sample_rows
 from artifacts.load import unpickle, versioned
 from artifacts.registry import download, registered
-from artifacts.save import Details, ModelError, loaded, save_model, save_with_schema
+from artifacts.save import Details, loaded, save_model, save_with_schema
 from artifacts.store import Store
 from artifacts.tracking import TrackingServer
+from schemas.errors import ModelError
 from schemas.manifest import FieldType, InputSchema, Manifest, Sample, SchemaField
 
 DESCRIPTION = "MLmodel"

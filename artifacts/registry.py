@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import fsspec
 
-from artifacts.save import ModelError
 from artifacts.tracking import TrackingServer
+from schemas.errors import ModelError
 
 API = "api/2.0/mlflow"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"

@@ -1,8 +1,12 @@
 """What this runtime can load."""
 
-import sklearn
+from importlib.metadata import version
 
 
 def runtime_frameworks() -> dict[str, str]:
-    """Return the frameworks that this process can load, by name, with their versions."""
-    return {"scikit-learn": sklearn.__version__}
+    """Return the frameworks that models can be loaded with here, by name, with their versions.
+
+    By what is installed: a worker loads no model itself, and to import scikit-learn takes longer
+    than everything else of its start.
+    """
+    return {name: version(name) for name in ("scikit-learn",)}

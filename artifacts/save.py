@@ -16,15 +16,9 @@ from artifacts.frames import FieldError, Layout
 from artifacts.infer import as_frame, input_schema, output_schema, sample_rows
 from artifacts.load import unpickle, wants_frame
 from artifacts.store import Store
-from schemas.errors import BatonError, StoreError
+from schemas.errors import BatonError, ModelError, StoreError
 from schemas.faults import first_fault
 from schemas.manifest import Framework, InputSchema, Manifest, Sample
-
-
-class ModelError(BatonError):
-    """A model cannot be saved: it does not predict, or its sample does not fit it."""
-
-    code = "invalid_model"
 
 
 class Details(TypedDict, total=False):

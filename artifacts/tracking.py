@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from artifacts.save import ModelError
+from schemas.errors import ModelError
 
 TIMEOUT_S = 30.0
 USERNAME = "MLFLOW_TRACKING_USERNAME"

@@ -8,7 +8,9 @@ Everything that a page or a console shows of one is in ``Experiment``, and ``run
         print(pipeline.rank, pipeline.number, pipeline.algorithm, pipeline.metrics["roc_auc"].mean)
 """
 
-from experiments.data import DataError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from experiments.experiment import (
     Experiment,
     ExperimentError,
@@ -17,7 +19,19 @@ from experiments.experiment import (
     experiments,
     load,
 )
-from experiments.running import Plan, Progress, run, save_pipeline
+
+if TYPE_CHECKING:
+    from experiments.data import DataError
+    from experiments.running import Plan, Progress, run, save_pipeline
+
+# Who only reads experiments, as the console does, need not wait for scikit-learn.
+_WITH_SKLEARN = {
+    "DataError": "experiments.data",
+    "Plan": "experiments.running",
+    "Progress": "experiments.running",
+    "run": "experiments.running",
+    "save_pipeline": "experiments.running",
+}
 
 __all__ = [
     "DataError",
@@ -32,3 +46,9 @@ __all__ = [
     "run",
     "save_pipeline",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever it is (PEP 562)
+    if name not in _WITH_SKLEARN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WITH_SKLEARN[name]), name)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from artifacts.frames import DTYPES
 from artifacts.infer import as_frame, input_schema
+from experiments.experiment import Task
 from schemas.errors import BatonError
 from schemas.faults import first_fault
 from schemas.manifest import FieldType, InputSchema, SchemaField
-
-Task = Literal["classification", "regression"]
 
 # More distinct whole numbers than this are a quantity rather than labels.
 MOST_LABELS = 10

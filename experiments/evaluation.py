@@ -9,8 +9,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, roc_curve
 from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 
-from experiments.data import Task
-from experiments.experiment import Errors, Spread
+from experiments.experiment import Errors, Spread, Task
 
 CURVE_POINTS = 101
 SHOWN_ROWS = 300

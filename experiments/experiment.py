@@ -7,16 +7,17 @@ NAME/pipelines/8.joblib  pipeline 8, fitted on all rows
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from experiments.data import Task
 from schemas.errors import BatonError
 from schemas.faults import first_fault
 from schemas.ids import Id
 from schemas.manifest import ClassLabel, Finite, InputSchema, Sample
+
+Task = Literal["classification", "regression"]
 
 DOCUMENT = "experiment.json"
 PAGE = "leaderboard.html"

@@ -21,9 +21,16 @@ from artifacts.infer import sample_rows
 from artifacts.save import Details, save_with_schema
 from artifacts.store import Store
 from experiments.catalogue import pipelines
-from experiments.data import DataError, Dataset, Task, dataset
+from experiments.data import DataError, Dataset, dataset
 from experiments.evaluation import METRICS, evaluate
-from experiments.experiment import DOCUMENT, PAGE, Experiment, ExperimentError, Pipeline
+from experiments.experiment import (
+    DOCUMENT,
+    PAGE,
+    Experiment,
+    ExperimentError,
+    Pipeline,
+    Task,
+)
 from experiments.page import page
 from schemas.ids import ID_PATTERN, is_id
 from schemas.manifest import Manifest

@@ -29,3 +29,9 @@ class StoreError(BatonError):
     """A model file cannot be read, written or trusted."""
 
     code = "store_error"
+
+
+class ModelError(BatonError):
+    """A model cannot be saved, or used beside another: it is unreadable, or does not predict."""
+
+    code = "invalid_model"

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def test_no_file_names_a_registry_or_a_secret():
         path = ROOT / name
         if path.is_file() and path != Path(__file__):
             assert not bad.search(path.read_bytes()), name
+
+
+@pytest.mark.parametrize("service", ["worker", "scoring", "console"])
+def test_no_service_waits_for_scikit_learn_at_its_start(service):
+    look = f"import sys, {service}.__main__; sys.exit('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=False)
+    assert done.returncode == 0
 
 
 def test_compose_runs_every_service_with_health_checks():
