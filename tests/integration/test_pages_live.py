@@ -160,7 +160,6 @@ async def test_a_page_whose_script_does_not_come_says_that_it_is_not_live(browse
     told = page.locator("#connection")
     await page.route("**/console.js", cut)
     await page.goto("/spaces")
-    await expect(told).to_be_hidden()
     await expect(told).to_be_visible()
     await expect(told).to_contain_text("Load the page again")
     await accessible(page)
