@@ -8,6 +8,7 @@ const RENEW_MS = 20000;
 const CHANGING_MS = 1000;
 const KEPT = 8;
 const lost = document.querySelector("#connection");
+// What the page says where this script does not come.
 lost.hidden = true;
 lost.textContent = lost.dataset.lost;
 lost.removeAttribute("class");
