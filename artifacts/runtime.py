@@ -9,4 +9,4 @@ def runtime_frameworks() -> dict[str, str]:
     By what is installed: a worker loads no model itself, and to import scikit-learn takes longer
     than everything else of its start.
     """
-    return {name: version(name) for name in ("scikit-learn",)}
+    return {"scikit-learn": version("scikit-learn")}

@@ -17,8 +17,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("baton")
 
-# A broker of a test lives for seconds or minutes: better compiled once, quickly, than well (of all
-# that the tests compute, an eighth).
+# A broker of a test lives for seconds or minutes: better compiled once, quickly, than well (a sixth
+# less CPU time, measured over two files of tests).
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 IMAGE = "apache/kafka:4.3.1"

@@ -9,12 +9,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
+
 from artifacts.save import save_model
 from artifacts.store import Store
 from client import BatonClient, ScoringClient
 from client.supervisor import child_environment
 from schemas.manifest import Manifest
-from tests.unit.models import fitted
+from tests.unit.models import Evil, fitted
 from transport.reading import partitions_of, read
 from transport.settings import Settings
 
@@ -111,6 +113,14 @@ class Stack:
         estimator, sample = fitted(case)
         estimator.set_params(**parameters)
         return save_model(estimator, sample, store=Store(self.settings.store), name=case)
+
+    def running(self, code: str) -> Manifest:
+        """The manifest of a good model, whose file runs ``code`` when it is loaded."""
+        path = self.folder / f"{uuid.uuid4().hex}.joblib"
+        joblib.dump(Evil(code), path)
+        stored = Store(self.settings.store).put(path)
+        changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
+        return self.manifest().model_copy(update=changes)
 
     async def deployed(self, *case: str, space: str | None = None) -> tuple[str, str, list[str]]:
         """A space with an asset for each case, the first of them deployed."""

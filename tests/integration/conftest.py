@@ -50,7 +50,7 @@ def start(tmp_path) -> Iterator:
 async def stack(request, own, tmp_path_factory) -> AsyncIterator[Stack]:
     """A stack for the whole module; at its end both services stop cleanly.
 
-    A module that waits for the end of a verification's time says how long it takes.
+    A module that waits for the end of a verification's time says so: VERIFY_TIME_LIMIT_S.
     """
     limit = getattr(request.module, "VERIFY_TIME_LIMIT_S", "600")
     folder = tmp_path_factory.mktemp("stack")

@@ -3,18 +3,14 @@
 import json
 import time
 
-import joblib
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from artifacts.save import save_model
-from artifacts.store import Store
 from client import BatonClient, CommandRejected, UpdateFailed, events
 from schemas.cloudevents import CloudEvent, encode
 from schemas.records import Status
 from schemas.topics import partition_for
 from tests.support import eventually, read_all, until_there
-from tests.unit.models import Evil, fitted
 
 pytestmark = pytest.mark.broker
 
@@ -192,18 +188,6 @@ async def test_only_the_expected_revision_is_replaced(stack):
     assert done.revision == 2
 
 
-def strange(stack, code):
-    """The manifest of a model that runs ``code`` when it is loaded."""
-    estimator, sample = fitted("binary")
-    store = Store(stack.settings.store)
-    manifest = save_model(estimator, sample, store=store, name="strange")
-    path = stack.folder / f"{abs(hash(code))}.joblib"
-    joblib.dump(Evil(code), path)
-    stored = store.put(path)
-    changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
-    return manifest.model_copy(update=changes)
-
-
 @pytest.mark.parametrize(
     ("code", "check"),
     [
@@ -216,7 +200,7 @@ def strange(stack, code):
 )
 async def test_a_candidate_that_cannot_be_loaded_leaves_the_old_one_serving(stack, code, check):
     space, deployment, (first,) = await stack.deployed("binary")
-    bad = (await stack.baton.promote_asset(space, strange(stack, code))).asset_id
+    bad = (await stack.baton.promote_asset(space, stack.running(code))).asset_id
     with pytest.raises(UpdateFailed) as failed:
         await stack.baton.replace_asset(space, deployment, bad)
     assert check in {c.name for c in failed.value.checks if not c.passed}
@@ -228,7 +212,7 @@ async def test_a_candidate_that_cannot_be_loaded_leaves_the_old_one_serving(stac
 
 async def test_a_change_under_way_refuses_the_next(stack, tmp_path):
     space, deployment, (_, second) = await stack.deployed()
-    slow = strange(stack, until_there(tmp_path / "go"))
+    slow = stack.running(until_there(tmp_path / "go"))
     asset = (await stack.baton.promote_asset(space, slow)).asset_id
     headers, value = command(
         "replace-asset", "slow", space_id=space, deployment_id=deployment, asset_id=asset
@@ -259,7 +243,7 @@ async def test_a_file_outside_the_stores_is_refused(stack):
 async def test_a_creation_that_fails_says_so(stack):
     space = f"failing-{time.time_ns()}"
     await stack.baton.create_space(space)
-    bad = strange(stack, "raise ValueError('no model')")
+    bad = stack.running("raise ValueError('no model')")
     asset = (await stack.baton.promote_asset(space, bad)).asset_id
     with pytest.raises(UpdateFailed) as failed:
         await stack.baton.create_deployment(space, asset, "d")

@@ -10,7 +10,6 @@ from bench.commands import commands
 from bench.rig import ends, fill
 from client import BatonClient, ScoringClient
 from tests.checker import assert_gapless, log_of
-from tests.integration.test_control_plane import strange
 from tests.support import DEADLINE_S, Stack, eventually, new_settings, until_there
 from transport.admin import ensure_topics
 from transport.embedded import EmbeddedKafka
@@ -39,7 +38,7 @@ async def test_a_worker_stops_in_the_middle_of_a_verification(start, fresh, tmp_
     async with BatonClient(fresh) as baton, ScoringClient(fresh) as scoring:
         stack = Stack(fresh, tmp_path, baton, scoring)
         space, deployment, _ = await stack.deployed("binary")
-        slow = strange(stack, "import time; time.sleep(45)")
+        slow = stack.running("import time; time.sleep(45)")
         asset = (await baton.promote_asset(space, slow)).asset_id
         replacing = asyncio.create_task(baton.replace_asset(space, deployment, asset))
 
@@ -150,7 +149,7 @@ async def test_a_worker_that_was_fenced_in_a_verification_ends_and_its_successor
     ):
         stack = Stack(fresh, tmp_path, baton, scoring)
         space, deployment, _ = await stack.deployed("binary")
-        slow = strange(stack, until_there(tmp_path / "go"))
+        slow = stack.running(until_there(tmp_path / "go"))
         asset = (await baton.promote_asset(space, slow)).asset_id
         replacing = asyncio.create_task(baton.replace_asset(space, deployment, asset))
 

@@ -1,11 +1,8 @@
 """Pages of a replace, and of what goes wrong: failures, lost connections, ended sessions."""
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
-import joblib
-import pytest
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page, expect
 from sklearn.linear_model import LogisticRegression
@@ -13,29 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from artifacts.save import save_model
 from artifacts.store import Store
 from client.audit import events
-from schemas.manifest import Manifest
 from tests.integration.browser import NEEDS_CHROMIUM, accessible, opened
 from tests.support import Process, eventually, read_all, until_there
-from tests.unit.models import Evil, X, Y
+from tests.unit.models import X, Y
 
 pytestmark = NEEDS_CHROMIUM
 
 RAISES = "raise ValueError('no model')"
-
-
-@dataclass(frozen=True)
-class Held:
-    """A model whose load waits until it is released, and then fails."""
-
-    manifest: Manifest
-    release: Callable[[], None]
-
-
-@pytest.fixture
-def held(stack) -> Iterator[Held]:
-    go = stack.folder / uuid.uuid4().hex
-    yield Held(damaged(stack, f"{until_there(go)}\n{RAISES}"), go.touch)
-    go.touch()
 
 
 async def test_candidates_are_marked_checked_and_compared(browser, address, stack):
@@ -47,7 +28,7 @@ async def test_candidates_are_marked_checked_and_compared(browser, address, stac
         await promoted(stack, space, opposite),
         await promoted(stack, space, stack.manifest("many")),
         await promoted(stack, space, stack.manifest("mixed")),
-        await promoted(stack, space, damaged(stack, RAISES)),
+        await promoted(stack, space, stack.running(RAISES)),
     )
     page, second = await opened(browser, address), await opened(browser, address)
     for each in (page, second):
@@ -95,9 +76,11 @@ async def test_candidates_are_marked_checked_and_compared(browser, address, stac
     assert page.faults == second.faults == []
 
 
-async def test_a_replace_that_fails_while_everything_else_does_too(browser, address, stack, held):
+async def test_a_replace_that_fails_while_everything_else_does_too(
+    browser, address, stack, tmp_path
+):
     space, deployment, (one,) = await stack.deployed("binary")
-    bad = await promoted(stack, space, held.manifest)
+    bad = await promoted(stack, space, stack.running(waits(tmp_path)))
     page, second = await opened(browser, address), await opened(browser, address)
     await second.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await second.goto(f"/deployments/{deployment}")
@@ -122,7 +105,7 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
     await accessible(second, "updating")
     await expect(second.locator(".status")).to_have_text("updating")
 
-    held.release()
+    (tmp_path / "go").touch()
     # It fails: the one browser is told at once, the other once it is there again.
     await expect(second.locator(".timeline")).to_contain_text("update-failed")
     await expect(page.locator("#notice")).to_contain_text("Updating")
@@ -150,9 +133,9 @@ async def test_a_replace_that_fails_while_everything_else_does_too(browser, addr
     assert not [fault for fault in page.faults + second.faults if "Failed to load" not in fault]
 
 
-async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stack, held, start):
+async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stack, tmp_path, start):
     space, deployment, _ = await stack.deployed("binary")
-    bad = await promoted(stack, space, held.manifest)
+    bad = await promoted(stack, space, stack.running(waits(tmp_path)))
 
     def begun(token: str, port: str = "0") -> Process:
         env = {"BATON_CONSOLE_TOKEN": token, "BATON_CONSOLE_PORT": port}
@@ -178,7 +161,7 @@ async def test_a_console_that_dies_and_one_whose_token_has_changed(browser, stac
     console.kill()
     await expect(page.locator("#connection")).to_be_visible()
     console = begun("first", port)
-    held.release()
+    (tmp_path / "go").touch()
     await expect(page.locator("#notice")).to_contain_text("Failed")
     await expect(page.locator("#connection")).to_be_hidden()
     await expect(page.locator("#notice tr", has_text="no model")).to_contain_text("failed")
@@ -259,13 +242,9 @@ def checked(page: Page, asset: str):
     return row(page, asset).locator("td").nth(1)
 
 
-def damaged(stack, code: str):
-    """The manifest of a good model, whose file runs ``code`` when it is loaded."""
-    path = stack.folder / f"{uuid.uuid4().hex}.joblib"
-    joblib.dump(Evil(code), path)
-    stored = Store(stack.settings.store).put(path)
-    changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
-    return stack.manifest("binary").model_copy(update=changes)
+def waits(folder: Path) -> str:
+    """Code that waits until there is a file "go", and then fails."""
+    return f"{until_there(folder / 'go')}\n{RAISES}"
 
 
 async def promoted(stack, space: str, manifest) -> str:

@@ -21,7 +21,7 @@ from transport.state_view import StateView
 
 pytestmark = pytest.mark.broker
 
-NOTICED_S = 20.0
+NOTICED_S = 10.0
 
 
 @pytest.fixture
