@@ -125,7 +125,8 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
 async def configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     """Return the configurations of the topics, with what they take over from the broker.
 
-    Raises KafkaError, UnknownTopicOrPartitionError where one is not there.
+    Raises TopicError where one may not be read, KafkaError where it cannot be read now:
+    UnknownTopicOrPartitionError where it is not there.
     """
     deadline = time.monotonic() + HEARD_S
     while True:
@@ -144,7 +145,12 @@ async def _configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str,
     for answer in await admin.describe_configs(resources):
         for code, message, _type, name, entries in answer.resources:
             if code:
-                raise for_code(code)(f"no configuration of topic {name}: {message}")
+                error = for_code(code)
+                told = f"no configuration of topic {name}: {message or error.__name__}"
+                if error.retriable:
+                    raise error(told)
+                advice = "Baton must be allowed to read it (DescribeConfigs)"
+                raise TopicError(f"{told.rstrip('.')}. {advice}")
             found[name] = {entry[0]: entry[1] for entry in entries}
     return found
 

@@ -102,6 +102,12 @@ async def test_a_topic_that_the_broker_has_not_heard_of_yet_is_asked_for_again(f
             await configs_of(admin, ["nowhere"])
 
 
+async def test_a_configuration_that_the_broker_refuses_is_told_with_its_reason(fresh):
+    async with admin_of(fresh) as admin:
+        with pytest.raises(TopicError, match=r"topic no/where: .* \(DescribeConfigs\)"):
+            await configs_of(admin, ["no/where"])
+
+
 @pytest.mark.parametrize("name", ["commands", "state", "requests", "responses"])
 async def test_a_topic_deleted_under_running_processes_ends_them_and_is_named(fresh, both, name):
     topic = getattr(fresh.topics, name)
