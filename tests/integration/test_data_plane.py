@@ -182,15 +182,6 @@ async def test_no_answer_is_older_than_what_was_announced(stack):
         assert {answer.asset_id for answer in answers} == {assets[(turn + 1) % 2]}
 
 
-async def test_min_revision_waits_for_a_replace_under_way(stack):
-    space, deployment, (_, second) = await stack.deployed()
-    waiting = asyncio.create_task(
-        stack.scoring.score(deployment, [[1.0, 0.0, 0.0]], min_revision=2)
-    )
-    await stack.baton.replace_asset(space, deployment, second)
-    assert (await waiting).revision == 2
-
-
 async def test_a_deleted_and_a_failed_deployment_say_so(stack):
     space, deployment, _ = await stack.deployed("binary")
     await stack.baton.delete_deployment(space, deployment)

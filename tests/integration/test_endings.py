@@ -38,7 +38,7 @@ async def test_a_worker_stops_in_the_middle_of_a_verification(start, fresh, tmp_
     async with BatonClient(fresh) as baton, ScoringClient(fresh) as scoring:
         stack = Stack(fresh, tmp_path, baton, scoring)
         space, deployment, _ = await stack.deployed("binary")
-        slow = stack.running("import time; time.sleep(45)")
+        slow = stack.running(until_there(tmp_path / "never"))
         asset = (await baton.promote_asset(space, slow)).asset_id
         replacing = asyncio.create_task(baton.replace_asset(space, deployment, asset))
 

@@ -116,20 +116,28 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         "BATON_APP": f"{module}-alone",
         "BATON_CONSOLE_PORT": "0",
     }
-    ready.touch()
-    process = subprocess.Popen(
+    predecessors = tmp_path / "predecessors"
+    predecessors.touch()
+    ready.hardlink_to(predecessors)
+    with subprocess.Popen(
         [BATON, module],
         cwd=tmp_path,
         env=environment() | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    # The file was a predecessor's: it goes, and comes back once this one serves.
-    until(lambda: not ready.exists() or process.poll() is not None, "the old file is gone")
-    until(lambda: ready.exists() or process.poll() is not None, "ready")
-    process.terminate()
-    output, _ = process.communicate(timeout=DEADLINE_S)
+    ) as process:
+        try:
+            # The file was a predecessor's: it goes, and another comes once this one serves.
+            for condition, what in (
+                (lambda: predecessors.stat().st_nlink == 1, "the old file is gone"),
+                (ready.exists, "ready"),
+            ):
+                until(lambda met=condition: met() or process.poll() is not None, what)
+            process.terminate()
+            output, _ = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
     assert process.returncode == 0, output
 
 

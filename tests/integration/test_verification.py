@@ -1,8 +1,8 @@
 """Model files that do what they should not: a failed check that says what, and nothing else."""
 
 import asyncio
+import contextlib
 import os
-import time
 
 import joblib
 import numpy as np
@@ -19,9 +19,10 @@ from bench.hostile.moods import OfAnotherVersion
 from client.audit import read_event
 from schemas.cloudevents import encode
 from schemas.events import Event, EventData, EventName
-from tests.support import eventually
+from tests.support import DEADLINE_S, eventually
 from tests.unit.models import X, Y
 
+# For what hangs; what passes has longer than a slow machine needs.
 TIME_LIMIT_S = 3
 MEMORY_LIMIT_BYTES = 1024**3
 
@@ -210,13 +211,19 @@ def marked(tmp_path_factory):
 
 @pytest_asyncio.fixture(scope="module")
 async def verifier(store, marked):
-    verifier = Verifier(
-        store.roots, time_limit_s=TIME_LIMIT_S, memory_limit_bytes=MEMORY_LIMIT_BYTES
-    )
+    verifier = Verifier(store.roots, time_limit_s=DEADLINE_S, memory_limit_bytes=MEMORY_LIMIT_BYTES)
     await verifier.start()
     yield verifier
     await verifier.stop()
     assert alive(marked) == []
+
+
+@contextlib.contextmanager
+def impatient(verifier):
+    """Give what is verified meanwhile little time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(verifier._limits, "time_limit_s", TIME_LIMIT_S)
+        yield
 
 
 def alive(mark):
@@ -265,7 +272,8 @@ async def test_a_model_that_misbehaves_fails_one_check_and_nothing_else(
 ):
     thing, name, says = BAD[case]
     zygote = verifier._zygote.process.pid
-    failed = told(await verifier.verify(manifest_of(thing, good, store, tmp_path)))
+    with impatient(verifier) if name == "time_limit" else contextlib.nullcontext():
+        failed = told(await verifier.verify(manifest_of(thing, good, store, tmp_path)))
     assert (failed.name, says in str(failed.actual)) == (name, True), failed
     assert failed.hint
     await assert_none_the_worse(verifier, zygote, good, marked)
@@ -356,10 +364,8 @@ async def test_a_file_of_200_mb_is_verified_within_the_memory_limit(store, verif
     estimator.ballast_ = np.random.default_rng(0).bytes(200 * 1024**2)
     manifest = save_model(estimator, X, store=store, name="large")
     assert manifest.size > 200 * 1024**2
-    began = time.monotonic()
     checks = await verifier.verify(manifest)
     assert [check for check in checks if not check.passed] == []
-    assert time.monotonic() - began < 2 * TIME_LIMIT_S
 
 
 async def test_a_model_that_kills_the_verifier_fails_alone(store, good, verifier, marked, tmp_path):
@@ -379,11 +385,14 @@ async def test_a_hanging_model_keeps_others_waiting_no_longer_than_its_limit(
     store, good, verifier, tmp_path
 ):
     hangs = manifest_of(Built(HANG), good, store, tmp_path)
-    began = time.monotonic()
-    stuck = [asyncio.create_task(verifier.verify(hangs)) for _ in range(2)]
-    assert all(check.passed for check in await verifier.verify(good))
-    assert time.monotonic() - began < 2 * TIME_LIMIT_S
-    await asyncio.gather(*stuck)
+    with impatient(verifier):
+        stuck = [asyncio.create_task(verifier.verify(hangs)) for _ in range(2)]
+        # They have been given their limit, and the one behind them has more.
+        await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE_S):
+        assert all(check.passed for check in await verifier.verify(good))
+        for checks in await asyncio.gather(*stuck):
+            assert told(checks).name == "time_limit"
 
 
 async def test_what_a_verification_runs_ends_with_the_verifier(store, good, marked, tmp_path):
