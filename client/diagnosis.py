@@ -19,6 +19,7 @@ from schemas.records import CursorRecord
 from schemas.topics import Topic
 from transport.admin import check_config, configs_of, wait_for_broker
 from transport.broker_version import broker_version
+from transport.connecting import admin_at
 from transport.consumer import Consumer
 from transport.reading import partitions_of, read
 from transport.settings import Settings
@@ -52,9 +53,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         return
     named = f"Apache Kafka {release}" if release else "a Kafka that does not say its release"
     yield Finding("broker", Level.OK, f"{named} at {settings.bootstrap_servers}")
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    try:
-        await admin.start()
+    async with admin_at(settings.bootstrap_servers) as admin:
         missing = False
         for finding in await _looked(_topics, admin, settings):
             missing = missing or finding.level is Level.FAIL
@@ -64,8 +63,6 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         for look in (_copies, _members, _probe, _lags, _assets, _dead_letters):
             for finding in await _looked(look, admin, settings):
                 yield finding
-    finally:
-        await admin.close()
 
 
 Look = Callable[[AIOKafkaAdminClient, Settings], Awaitable[Findings]]

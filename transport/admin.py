@@ -15,6 +15,7 @@ from aiokafka.errors import (
 
 from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
+from transport.connecting import admin_at
 from transport.topic_ids import describe
 
 # The broker answers "unknown topic" for a moment after it has accepted a creation (measured).
@@ -30,10 +31,9 @@ async def wait_for_broker(bootstrap_servers: str, timeout_s: float) -> None:
     """Return once a broker answers at ``bootstrap_servers``; TimeoutError after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
         try:
-            await admin.start()
-            await admin.describe_cluster()
+            async with admin_at(bootstrap_servers, request_timeout_ms=5000, known_s=0) as admin:
+                await admin.describe_cluster()
         except (KafkaError, OSError) as error:
             if time.monotonic() > deadline:
                 raise TimeoutError(
@@ -42,8 +42,6 @@ async def wait_for_broker(bootstrap_servers: str, timeout_s: float) -> None:
             await asyncio.sleep(POLL_S)
         else:
             return
-        finally:
-            await admin.close()
 
 
 async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, bytes]:
@@ -52,9 +50,7 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, byt
     Raises TopicError where a topic has another partition count or configuration than the table
     says: going on would break the order of a space or lose the state.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
-        await admin.start()
+    async with admin_at(bootstrap_servers) as admin:
         deadline = time.monotonic() + METADATA_TIMEOUT_S
         while True:
             try:
@@ -64,8 +60,6 @@ async def ensure_topics(bootstrap_servers: str, topics: Topics) -> dict[str, byt
                 if not error.retriable or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(POLL_S)
-    finally:
-        await admin.close()
 
 
 async def _ensured(admin: AIOKafkaAdminClient, topics: Topics, deadline: float) -> dict[str, bytes]:

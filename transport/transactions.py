@@ -10,6 +10,7 @@ from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
+from transport.connecting import known
 from transport.futures import retrieve
 
 # Below the broker's limit for a record batch (message.max.bytes, 1 MiB by default).
@@ -87,6 +88,8 @@ class FencedProducer:
 
     async def start(self) -> None:
         """Fence earlier producers of this id and end their open transaction (InitProducerId)."""
+        await self._producer.client.bootstrap()
+        await known(self._producer.client)
         await self._producer.start()
 
     async def stop(self) -> None:

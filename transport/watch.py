@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
 from transport.admin import check_configs, check_partitions
+from transport.connecting import admin_at
 from transport.consumer import Consumer
 from transport.ends import Ends
 from transport.reading import partitions_of
@@ -48,12 +49,8 @@ async def _fault(bootstrap_servers: str, topics: Topics, ids: Mapping[str, bytes
     A client for each look would leave 8 kB a second behind for the cycle collector, which runs
     seldom here. Raises KafkaError, OSError or TimeoutError where the broker is away.
     """
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
     suspected = ""
-    try:
-        await admin.start()
+    async with admin_at(bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS) as admin:
         while True:
             try:
                 await _check(admin, topics, ids)
@@ -64,8 +61,6 @@ async def _fault(bootstrap_servers: str, topics: Topics, ids: Mapping[str, bytes
                     return error
                 suspected = str(error)
             await asyncio.sleep(POLL_S)
-    finally:
-        await admin.close()
 
 
 async def check_committed(bootstrap_servers: str, topic: Topic, group: str) -> None:
