@@ -19,7 +19,7 @@ from telemetry.server import serve
 from telemetry.tracing import start_tracing
 from transport import ending
 from transport.admin import ensure_topics, wait_for_broker
-from transport.ending import end_at_start, stop_in_time
+from transport.ending import end_at_start, end_on_signal, stop_in_time
 from transport.header_names import read_any_header_name
 from transport.watch import check_committed, watch_topics
 
@@ -34,6 +34,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT; exit 0 after a clean stop."""
     try:
         configure()
+        end_on_signal()
         read_any_header_name()
         asyncio.run(run(ScoringSettings.from_env(os.environ)))
     except (BatonError, KafkaError, OSError) as error:
@@ -49,6 +50,13 @@ async def run(settings: ScoringSettings) -> None:
     metrics = ScoringMetrics(settings.metrics_deployments)
     show_health(metrics.registry, health)
     serve(settings.telemetry, health, metrics.registry)
+    kafka = settings.kafka
+    await wait_for_broker(kafka.bootstrap_servers, BROKER_TIMEOUT_S)
+    topic_ids = await ensure_topics(kafka.bootstrap_servers, kafka.topics)
+    watch = asyncio.create_task(
+        watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
+    )
+    await check_committed(kafka.bootstrap_servers, kafka.topics.requests, settings.group)
 
     def stopping() -> None:
         # First of all: nobody is to count on it any more.
@@ -58,13 +66,7 @@ async def run(settings: ScoringSettings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping)
-    kafka = settings.kafka
-    await wait_for_broker(kafka.bootstrap_servers, BROKER_TIMEOUT_S)
-    topic_ids = await ensure_topics(kafka.bootstrap_servers, kafka.topics)
-    watch = asyncio.create_task(
-        watch_topics(kafka.bootstrap_servers, kafka.topics, topic_ids, end_process)
-    )
-    await check_committed(kafka.bootstrap_servers, kafka.topics.requests, settings.group)
+
     tracing = start_tracing("scoring", os.environ)
     agent = Agent(settings, end_process, metrics, tracing)
     await agent.start()

@@ -17,7 +17,8 @@ from transport.transactions import FencedProducer
 
 pytestmark = pytest.mark.broker
 
-STOPPED_S = 15.0
+# What the manuals tell supervisors to wait (stop_grace_period).
+STOPPED_S = 20.0
 # One that is told to stop before it listens, while it loads its libraries.
 UNBEGUN = -signal.SIGTERM
 
@@ -109,7 +110,7 @@ async def test_processes_stop_while_the_broker_is_away(start, own_kafka, tmp_pat
     assert time.monotonic() - begun < STOPPED_S
     told = [service.log.read_text() for service in services]
     assert set(statuses[:2]) <= {0, 70}, (statuses, told)
-    assert set(statuses[2:]) <= {0, 70, UNBEGUN}, (statuses, told)
+    assert set(statuses[2:]) <= {0, UNBEGUN}, (statuses, told)
 
 
 def impostor(settings, partition):
@@ -130,7 +131,7 @@ async def test_a_worker_that_was_fenced_ends_and_its_successor_goes_on(start, fr
         await baton.create_space("before")
         await fence(fresh)
         waiting = asyncio.create_task(baton.create_space("after"))
-        assert await asyncio.to_thread(worker.popen.wait, STOPPED_S) == 70, worker.tail()
+        assert await asyncio.to_thread(worker.popen.wait, DEADLINE_S) == 70, worker.tail()
         assert "ProducerFenced" in worker.tail()
         start("worker", fresh)
         assert (await waiting).name == "space-created"
@@ -160,7 +161,7 @@ async def test_a_worker_that_was_fenced_in_a_verification_ends_and_its_successor
         await fence(fresh)
         (tmp_path / "go").touch()
         # Nobody sends anything: it finds out when it would write how the verification ended.
-        assert await asyncio.to_thread(worker.popen.wait, STOPPED_S) == 70, worker.tail()
+        assert await asyncio.to_thread(worker.popen.wait, DEADLINE_S) == 70, worker.tail()
         start("worker", fresh)
         with pytest.raises(Exception, match="failed its verification"):
             await replacing
@@ -174,11 +175,11 @@ async def test_a_worker_that_was_fenced_and_has_nothing_to_write_stops_when_told
     assert await stopped(worker) == 0, worker.tail()
 
 
-@pytest.mark.parametrize("module", ["worker", "scoring"])
+@pytest.mark.parametrize("module", ["worker", "scoring", "console"])
 async def test_a_process_that_still_looks_for_its_broker_stops_when_told(start, fresh, module):
     from dataclasses import replace
 
     nowhere = replace(fresh, bootstrap_servers="127.0.0.1:1")
-    process = start(module, nowhere)
+    process = start(module, nowhere, BATON_CONSOLE_PORT="0")
     await asyncio.sleep(3)
-    assert await stopped(process) in {0, 70, UNBEGUN}
+    assert await stopped(process) in {0, UNBEGUN}

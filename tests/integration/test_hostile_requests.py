@@ -62,7 +62,7 @@ async def test_neither_clock_nor_codec_nor_header_names_keep_a_request_from_its_
     sent = await read_all(settings, settings.topics.requests)
     # Retention goes by these.
     for record in (*sent, *answers.values()):
-        assert before - 1000 < record.timestamp < before + 60_000
+        assert before - 1000 < record.timestamp < time.time_ns() // 1_000_000 + 1000
     assert agent.stop() == 0
 
 

@@ -21,7 +21,8 @@ from transport.state_view import StateView
 
 pytestmark = pytest.mark.broker
 
-NOTICED_S = 10.0
+# By looking, which takes two looks, and not by a request that times out (40 s).
+NOTICED_S = 30.0
 
 
 @pytest.fixture
