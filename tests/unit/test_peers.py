@@ -1,13 +1,13 @@
 import json
 import re
 import sys
-import time
 
 import psutil
 import pytest
 
 from bench import models, peers
 from bench.peers import OWN_ENVIRONMENT, PEERS, environments, kstreams, request
+from tests.support import until
 from transport.settings import Settings
 
 NAMES = ["ceiling", "confluent", "kstreams", "kstreams-10ms", "faust", "quix", "mlserver"]
@@ -61,32 +61,28 @@ def test_a_peer_that_dies_tells_the_end_of_its_log(monkeypatch, tmp_path):
         pytest.raises(RuntimeError, match=r"status 3(.|\n)*its last words"),
         peers.running("ceiling", settings, tmp_path / "none", tmp_path),
     ):
-        _wait(lambda: "words" in log.read_text() and not _lives(script))
+        until(lambda: "words" in log.read_text() and not _lives(script), "it has died")
 
 
 def test_a_peer_that_runs_ends_with_the_block_and_so_do_its_processes(monkeypatch, tmp_path):
     script = (
         "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+        "print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
     )
     monkeypatch.setattr(peers, "_command", lambda *_: ([sys.executable, "-c", script], {}))
     monkeypatch.setattr(peers, "STOP_S", 0.1)
     log = tmp_path / "stubborn-ceiling" / "log.txt"
     settings = Settings("127.0.0.1:1", app="stubborn")
     with peers.running("ceiling", settings, tmp_path / "none", tmp_path):
-        _wait(lambda: log.read_text().endswith("\n"))
-    _wait(lambda: not _lives(script) and not _lives("sleep", int(log.read_text())))
+        until(lambda: log.read_text().endswith("\n"), "it runs")
+    until(
+        lambda: not _lives(script) and not _lives("sleep", int(log.read_text())), "both have ended"
+    )
 
 
 def test_a_saved_model_is_the_same_each_time(tmp_path):
     first = models.save("logistic", tmp_path).read_bytes()
     assert models.save("logistic", tmp_path).read_bytes() == first
-
-
-def _wait(until):
-    deadline = time.monotonic() + 20
-    while not until():
-        assert time.monotonic() < deadline
 
 
 def _lives(word, pid=None):

@@ -1,7 +1,6 @@
 """A batch is answered without what is late, and nothing in it is forgotten."""
 
 import asyncio
-import time
 
 import orjson
 import pytest
@@ -15,6 +14,7 @@ from scoring.errors import ScoringError
 from scoring.metrics import ScoringMetrics
 from scoring.resolver import Endpoint
 from scoring.scorer import PATIENCE_S, Scorer
+from tests.support import DEADLINE_S
 
 
 class Record:
@@ -93,16 +93,16 @@ def offsets(writes):
     return sorted(orjson.loads(write.value)["request"]["offset"] for write in writes)
 
 
-async def test_what_is_late_does_not_hold_up_the_others(scorer, models):
+async def test_what_is_late_does_not_hold_up_the_others(scorer, models, monkeypatch):
     batch = [Record(0, "quick"), Record(1, "slow"), Record(2, "none"), Record(3, "slow")]
     scored = await scorer.score(batch)
     assert offsets(scored.writes) == [0, 2]
     ((task, owed),) = scored.late.items()
     assert owed.offsets == {1, 3}
     # Who is known to be behind is not waited for again, in whatever batch.
-    began = time.monotonic()
-    again = await scorer.score([Record(4, "slow"), Record(5, "quick")])
-    assert time.monotonic() - began < PATIENCE_S / 2
+    monkeypatch.setattr("scoring.scorer.PATIENCE_S", 2 * DEADLINE_S)
+    async with asyncio.timeout(DEADLINE_S):
+        again = await scorer.score([Record(4, "slow"), Record(5, "quick")])
     assert offsets(again.writes) == [5]
     models.go.set()
     assert offsets(await task) == [1, 3]
