@@ -1,18 +1,22 @@
 """Real processes on a real Kafka, and ways to wait for them and to read what they wrote."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import pytest
 
 from artifacts.save import save_model
 from artifacts.store import Store
+from artifacts.verify import Verifier
 from client import BatonClient, ScoringClient
 from client.supervisor import child_environment
 from schemas.manifest import Manifest
@@ -27,6 +31,14 @@ DEADLINE_S = 120.0
 def until_there(path: Path) -> str:
     """Code for a model: it waits until the test has made ``path``."""
     return f"import pathlib, time\nwhile not pathlib.Path({str(path)!r}).exists(): time.sleep(0.01)"
+
+
+@contextlib.contextmanager
+def little_time(verifier: Verifier, seconds: float) -> Iterator[None]:
+    """Give what is verified within the block another limit: for what hangs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(verifier._limits, "time_limit_s", seconds)
+        yield
 
 
 class Process:

@@ -19,7 +19,7 @@ from bench.hostile.moods import OfAnotherVersion
 from client.audit import read_event
 from schemas.cloudevents import encode
 from schemas.events import Event, EventData, EventName
-from tests.support import DEADLINE_S, eventually
+from tests.support import DEADLINE_S, eventually, little_time
 from tests.unit.models import X, Y
 
 # For what hangs; what passes has longer than a slow machine needs.
@@ -218,14 +218,6 @@ async def verifier(store, marked):
     assert alive(marked) == []
 
 
-@contextlib.contextmanager
-def impatient(verifier):
-    """Give what is verified meanwhile little time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(verifier._limits, "time_limit_s", TIME_LIMIT_S)
-        yield
-
-
 def alive(mark):
     found = []
     for process in psutil.process_iter():
@@ -272,7 +264,7 @@ async def test_a_model_that_misbehaves_fails_one_check_and_nothing_else(
 ):
     thing, name, says = BAD[case]
     zygote = verifier._zygote.process.pid
-    with impatient(verifier) if name == "time_limit" else contextlib.nullcontext():
+    with little_time(verifier, TIME_LIMIT_S) if name == "time_limit" else contextlib.nullcontext():
         failed = told(await verifier.verify(manifest_of(thing, good, store, tmp_path)))
     assert (failed.name, says in str(failed.actual)) == (name, True), failed
     assert failed.hint
@@ -385,7 +377,7 @@ async def test_a_hanging_model_keeps_others_waiting_no_longer_than_its_limit(
     store, good, verifier, tmp_path
 ):
     hangs = manifest_of(Built(HANG), good, store, tmp_path)
-    with impatient(verifier):
+    with little_time(verifier, TIME_LIMIT_S):
         stuck = [asyncio.create_task(verifier.verify(hangs)) for _ in range(2)]
         # They have been given their limit, and the one behind them has more.
         await asyncio.sleep(0)
