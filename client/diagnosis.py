@@ -4,6 +4,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from aiokafka import TopicPartition
@@ -32,6 +33,10 @@ HEARD_S = 1.0
 LAG_WAIT_S = 3.0
 # So many commands are counted and no more.
 COUNTED = 1000
+# Baton's own transactions last 10 s at most (transport.transactions).
+OPEN = timedelta(minutes=1)
+OPEN_WAIT_S = 10.0
+HANGING = "end it with kafka-transactions.sh: docs/reliability.md, a transaction that stays open"
 SKEW_WARN_S = 1.0
 SKEW_FAIL_S = 30.0
 
@@ -60,7 +65,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         if missing:
             return
-        for look in (_copies, _members, _probe, _lags, _assets, _dead_letters):
+        for look in (_copies, _transactions, _members, _probe, _lags, _assets, _dead_letters):
             for finding in await _looked(look, admin, settings):
                 yield finding
 
@@ -135,6 +140,43 @@ async def _copies(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
         return [Finding("copies", Level.OK, told)]
     advice = f"set min.insync.replicas to {(copies + 1) // 2}: docs/reliability.md tells why"
     return [Finding("copies", Level.WARN, told, advice)]
+
+
+async def _transactions(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
+    """Whether a transaction keeps what lies behind it from every reader (docs/reliability.md)."""
+    del admin
+    where = [part for topic in settings.topics.all() for part in partitions_of(topic)]
+    committed, whole = [
+        Consumer(
+            bootstrap_servers=settings.bootstrap_servers,
+            isolation_level=level,
+            enable_auto_commit=False,
+        )
+        for level in ("read_committed", "read_uncommitted")
+    ]
+    found = []
+    try:
+        await asyncio.gather(committed.start(), whole.start())
+        # In this order: what ends meanwhile is not taken for open.
+        ends = await whole.end_offsets(where)
+        readable = await committed.end_offsets(where)
+        for part in where:
+            if readable[part] >= ends[part]:
+                continue
+            whole.assign([part])
+            whole.seek(part, readable[part])
+            first = await asyncio.wait_for(whole.getone(part), OPEN_WAIT_S)
+            since = datetime.fromtimestamp(first.timestamp / 1000, UTC)
+            if datetime.now(UTC) - since > OPEN:
+                name = f"topic {part.topic}"
+                message = (
+                    f"partition {part.partition}: a transaction is open since {since:%H:%M:%S} "
+                    "(UTC), and nobody can read what lies behind it"
+                )
+                found.append(Finding(name, Level.FAIL, message, HANGING))
+    finally:
+        await asyncio.gather(committed.stop(), whole.stop())
+    return found or [Finding("transactions", Level.OK, "none is open for longer than a minute")]
 
 
 def _groups(settings: Settings) -> dict[str, tuple[str, str]]:

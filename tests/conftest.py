@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("baton")
 # less CPU time, measured over two files of tests).
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
-IMAGE = "apache/kafka:4.3.1"
+IMAGE = "apache/kafka:4.2.2"
 
 
 def pytest_addoption(parser):

@@ -1,12 +1,14 @@
 """Topics: created where missing, checked where present."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
@@ -17,6 +19,8 @@ from schemas.errors import TopicError
 from schemas.topics import Topic, Topics
 from transport.connecting import admin_at
 from transport.topic_ids import describe
+
+log = logging.getLogger(__name__)
 
 # The broker answers "unknown topic" for a moment after it has accepted a creation (measured).
 METADATA_TIMEOUT_S = 30.0
@@ -66,7 +70,7 @@ async def _ensured(admin: AIOKafkaAdminClient, topics: Topics, deadline: float) 
     present = await describe(admin, [topic.name for topic in topics.all()])
     for topic in topics.all():
         if topic.name not in present:
-            await _create(admin, topic)
+            await _create(admin, topic, deadline)
     while (ids := await check_partitions(admin, topics)) is None:
         if time.monotonic() > deadline:
             raise TopicError(
@@ -103,17 +107,26 @@ async def check_configs(admin: AIOKafkaAdminClient, topics: Topics) -> None:
         check_config(topic, found[topic.name])
 
 
-async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
+async def _create(admin: AIOKafkaAdminClient, topic: Topic, deadline: float) -> None:
     new = NewTopic(topic.name, topic.partitions, 1, topic_configs=dict(topic.config))
     # -1: the broker's own default (KIP-464), which aiokafka's constructor refuses.
     new.replication_factor = -1
-    answer = await admin.create_topics([new])
-    for name, code, *rest in answer.topic_errors:
+    told = False
+    while True:
+        ((_, code, *rest),) = (await admin.create_topics([new])).topic_errors
         error = for_code(code)
         # Another process of ours may have been quicker.
-        if code and error is not TopicAlreadyExistsError:
-            detail = rest[0] if rest else error.__name__
-            raise TopicError(f"cannot create topic {name}: {detail}")
+        if not code or error is TopicAlreadyExistsError:
+            return
+        detail = rest[0] if rest else error.__name__
+        # The brokers that are to hold it may be about to start, or to wake up.
+        passing = error.retriable or error is InvalidReplicationFactorError
+        if not passing or time.monotonic() > deadline:
+            raise TopicError(f"cannot create topic {topic.name}: {detail}")
+        if not told:
+            log.warning("cannot create topic %s yet, trying again: %s", topic.name, detail)
+            told = True
+        await asyncio.sleep(POLL_S)
 
 
 async def configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -5,13 +5,16 @@ import json
 import subprocess
 import sys
 import uuid
+from datetime import timedelta
 
 import pandas as pd
 import pytest
 from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner
 
+from client import diagnosis
 from client.cli import main
+from client.findings import Level
 from client.supervisor import child_environment
 from schemas.records import record_key
 from tests.support import eventually, read_all, until
@@ -215,6 +218,28 @@ async def test_a_dead_letter_is_shown_and_sent_again_untouched(stack):
 
 
 @pytest.mark.usefixtures("lab")
+async def test_the_doctor_tells_of_a_transaction_that_stays_open(settings, monkeypatch):
+    topic = settings.topics.responses.name
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap_servers, transactional_id=settings.app
+    ) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"kept from everybody", partition=1)
+        (lately,) = await diagnosis._transactions(None, settings)
+        assert (lately.level, lately.check) == (Level.OK, "transactions")
+        monkeypatch.setattr(diagnosis, "OPEN", timedelta())
+        (told,) = await diagnosis._transactions(None, settings)
+        assert (told.level, told.check) == (Level.FAIL, f"topic {topic}")
+        assert told.message.startswith("partition 1: a transaction is open since ")
+        await producer.abort_transaction()
+
+    async def over():
+        (finding,) = await diagnosis._transactions(None, settings)
+        return finding.level is Level.OK
+
+    await eventually(over, "the transaction is over")
+
+
 async def test_the_doctor_finds_a_whole_installation_well_and_says_what_is_not(stack):
     # The markers that a transactional producer leaves behind wait for nobody.
     servers, topic = stack.settings.bootstrap_servers, stack.settings.topics.requests.name

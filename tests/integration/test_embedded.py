@@ -144,3 +144,10 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(EmbeddedKafkaError, match="choose another folder"):
         EmbeddedKafka(tmp_path / "file" / "data").start()
+
+
+def test_data_of_a_newer_kafka_are_named_with_the_way_out(tmp_path):
+    (tmp_path / "kafka.log").write_text("Caused by: UnsupportedVersionException: Can't read it\n")
+    told = str(EmbeddedKafka(tmp_path)._failure(tmp_path, 0))
+    assert told.startswith(f"{tmp_path} was written by a newer Kafka than 4.2.2")
+    assert "move it away" in told

@@ -1,15 +1,20 @@
 """A broker that stood still is fenced: for a moment after it woke up it names no broker at all."""
 
 import asyncio
+import time
+import uuid
+from dataclasses import replace
 
 import pytest
 from aiokafka.client import AIOKafkaClient
 
 from client import BatonClient
-from tests.support import DEADLINE_S, eventually
+from tests.support import DEADLINE_S, eventually, read_all
+from transport import admin
 from transport.admin import ensure_topics
+from transport.connecting import admin_at
 from transport.embedded import EmbeddedKafka, config
-from transport.transactions import FencedProducer
+from transport.transactions import FencedProducer, Write
 
 pytestmark = pytest.mark.broker
 
@@ -18,6 +23,8 @@ DROWSY = """\
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=3000
 """
+# Long enough to be fenced several times.
+FENCED_S = 12.0
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +53,7 @@ async def a_client(settings):
         pass
 
 
-@pytest.mark.parametrize("connect", [topics, fence, a_client])
-async def test_who_connects_while_it_names_none_waits_until_it_does(settings, connect):
+async def until_it_names_none(settings):
     async def names_none():
         asked = AIOKafkaClient(bootstrap_servers=settings.bootstrap_servers)
         try:
@@ -57,5 +63,46 @@ async def test_who_connects_while_it_names_none_waits_until_it_does(settings, co
             await asked.close()
 
     await eventually(names_none, "the broker names none")
+
+
+@pytest.mark.parametrize("connect", [topics, fence, a_client])
+async def test_who_connects_while_it_names_none_waits_until_it_does(settings, connect):
+    await until_it_names_none(settings)
     async with asyncio.timeout(DEADLINE_S):
         await connect(settings)
+
+
+async def test_a_topic_is_created_once_there_is_a_broker_to_hold_it(settings, caplog):
+    other = replace(settings, topic_prefix=f"new-{settings.topic_prefix}")
+    async with admin_at(settings.bootstrap_servers) as connected:
+        await until_it_names_none(settings)
+        await admin._ensured(connected, other.topics, time.monotonic() + DEADLINE_S)
+    assert "All brokers are currently fenced" in caplog.text
+
+
+async def committed(settings, partition):
+    """Commit in short terms until it has been fenced a few times; what was committed."""
+    told = []
+    begun = time.monotonic()
+    while time.monotonic() - begun < FENCED_S:
+        producer = FencedProducer(settings.bootstrap_servers, uuid.uuid4().hex)
+        try:
+            await producer.start()
+            for _ in range(3):
+                value = uuid.uuid4().bytes
+                write = Write(settings.topics.responses.name, partition, b"k", value)
+                await producer.commit([write])
+                told.append(value)
+        finally:
+            await producer.stop()
+    return told
+
+
+async def test_no_transaction_stays_open_that_ends_while_its_partition_has_no_leader(settings):
+    each = await asyncio.gather(*(committed(settings, n) for n in (0, 0, 0, 1, 1, 1)))
+    sent = {value for told in each for value in told}
+
+    async def readable():
+        return {r.value for r in await read_all(settings, settings.topics.responses)} == sent
+
+    await eventually(readable, "what was committed can be read")

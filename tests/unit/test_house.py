@@ -59,7 +59,7 @@ def test_compose_runs_every_service_with_health_checks():
     services = compose["services"]
     assert set(services) == {"kafka", "worker", "scoring", "console"}
     assert all("healthcheck" in service for service in services.values())
-    assert services["kafka"]["image"] == "apache/kafka:4.3.1"
+    assert services["kafka"]["image"] == "apache/kafka:4.2.2"
     for name in ("worker", "scoring", "console"):
         port = services[name]["environment"]["BATON_METRICS_PORT"]
         assert f":{port}/health/ready" in services[name]["healthcheck"]["test"][-1]

@@ -19,7 +19,7 @@ from transport.admin import wait_for_broker
 from transport.embedded import config
 from transport.embedded.errors import EmbeddedKafkaError
 from transport.embedded.guard import GRACE_S
-from transport.embedded.jars import KAFKA, Progress, cached
+from transport.embedded.jars import KAFKA, KAFKA_VERSION, Progress, cached
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0
@@ -216,6 +216,11 @@ class EmbeddedKafka:
             return EmbeddedKafkaError(f"port {self._port} is taken: choose another (0: a free one)")
         if "No space left on device" in text:
             return _disk_full(data)
+        if "UnsupportedVersionException" in text:
+            return EmbeddedKafkaError(
+                f"{data} was written by a newer Kafka than {KAFKA_VERSION}, which cannot read it: "
+                "move it away to start anew"
+            )
         out = _read_from(data / "kafka.out", 0)
         tail = "\n".join((text or out).splitlines()[-LOG_TAIL:])
         return EmbeddedKafkaError(
