@@ -88,6 +88,7 @@ class FencedProducer:
 
     async def start(self) -> None:
         """Fence earlier producers of this id and end their open transaction (InitProducerId)."""
+        # The first thing that a transactional producer asks is asked of a broker it knows.
         await self._producer.client.bootstrap()
         await known(self._producer.client)
         await self._producer.start()
