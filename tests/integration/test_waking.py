@@ -18,10 +18,10 @@ from transport.transactions import FencedProducer, Write
 
 pytestmark = pytest.mark.broker
 
-# Its session is over long before it is heard of again: of four seconds it names itself for two.
+# Its session is over before it is heard of again: of three seconds it names itself for half.
 DROWSY = """\
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=4000
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=3000
 """
 # No broker is to end what a slow machine has not.
 OPEN_MS = int(DEADLINE_S * 1000)
@@ -92,7 +92,10 @@ async def test_a_topic_is_created_once_there_is_a_broker_to_hold_it(settings, mo
 
 
 async def committed(settings, partition):
-    """Commit in short terms until it has been fenced a few times; what was committed."""
+    """Commit, each time as another producer, until the broker has been fenced; what was committed.
+
+    The next of the same producer would end what its last one left open.
+    """
     told = []
     begun = time.monotonic()
     while time.monotonic() - begun < FENCED_S:
@@ -100,21 +103,22 @@ async def committed(settings, partition):
         producer = FencedProducer(settings.bootstrap_servers, name, timeout_ms=OPEN_MS)
         try:
             await producer.start()
-            for _ in range(3):
-                value = uuid.uuid4().bytes
-                write = Write(settings.topics.responses.name, partition, b"k", value)
-                await producer.commit([write])
-                told.append(value)
+            value = name.encode()
+            await producer.commit([Write(settings.topics.responses.name, partition, b"k", value)])
+            told.append(value)
         finally:
             await producer.stop()
     return told
 
 
 async def test_no_transaction_stays_open_that_ends_while_its_partition_has_no_leader(settings):
-    each = await asyncio.gather(*(committed(settings, n) for n in (0, 0, 0, 1, 1, 1)))
+    # The more partitions there are, the longer it takes until all is known that has changed.
+    wide = replace(settings, topic_prefix=f"{uuid.uuid4().hex}.", data_partitions=4)
+    await ensure_topics(wide.bootstrap_servers, wide.topics)
+    each = await asyncio.gather(*(committed(wide, n % 4) for n in range(8)))
     sent = {value for told in each for value in told}
 
     async def readable():
-        return {r.value for r in await read_all(settings, settings.topics.responses)} == sent
+        return {r.value for r in await read_all(wide, wide.topics.responses)} == sent
 
     await eventually(readable, "what was committed can be read")
