@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
 from client.supervisor import Supervisor
 from schemas.scoring import STATUS
 from schemas.topics import Topic
+from transport.connecting import admin_at
 from transport.embedded import EmbeddedKafka
 from transport.reading import new_consumer, partitions_of
 from transport.settings import Settings
@@ -183,12 +183,8 @@ async def _grown(probe: AIOKafkaConsumer, where: list[TopicPartition], count: in
 
 async def remove(settings: Settings) -> None:
     """Delete all topics: runs of hundreds of megabytes each would fill the disk."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    try:
+    async with admin_at(settings.bootstrap_servers) as admin:
         await admin.delete_topics([topic.name for topic in settings.topics.all()])
-    finally:
-        await admin.close()
 
 
 async def ends(settings: Settings, topic: Topic) -> list[int]:

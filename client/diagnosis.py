@@ -22,7 +22,7 @@ from transport.admin import check_config, configs_of, wait_for_broker
 from transport.broker_version import broker_version
 from transport.connecting import admin_at
 from transport.consumer import Consumer
-from transport.reading import partitions_of, read
+from transport.reading import new_consumer, partitions_of, read
 from transport.settings import Settings
 from transport.state_view import StateView
 from transport.topic_ids import describe
@@ -146,14 +146,9 @@ async def _transactions(admin: AIOKafkaAdminClient, settings: Settings) -> Findi
     """Whether a transaction keeps what lies behind it from every reader (docs/reliability.md)."""
     del admin
     where = [part for topic in settings.topics.all() for part in partitions_of(topic)]
-    committed, whole = [
-        Consumer(
-            bootstrap_servers=settings.bootstrap_servers,
-            isolation_level=level,
-            enable_auto_commit=False,
-        )
-        for level in ("read_committed", "read_uncommitted")
-    ]
+    committed = new_consumer(settings.bootstrap_servers)
+    # Left at read_uncommitted: it sees what is in open transactions, too.
+    whole = Consumer(bootstrap_servers=settings.bootstrap_servers, enable_auto_commit=False)
     found = []
     try:
         await asyncio.gather(committed.start(), whole.start())
@@ -170,8 +165,8 @@ async def _transactions(admin: AIOKafkaAdminClient, settings: Settings) -> Findi
             if datetime.now(UTC) - since > OPEN:
                 name = f"topic {part.topic}"
                 message = (
-                    f"partition {part.partition}: a transaction is open since {since:%H:%M:%S} "
-                    "(UTC), and nobody can read what lies behind it"
+                    f"partition {part.partition}: a transaction is open since "
+                    f"{since:%Y-%m-%d %H:%M:%S} (UTC), and nobody can read what lies behind it"
                 )
                 found.append(Finding(name, Level.FAIL, message, HANGING))
     finally:
@@ -228,11 +223,7 @@ async def _probe(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
 async def _lags(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     topics = settings.topics
     group = f"{settings.app}-scoring"
-    consumer = Consumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-    )
+    consumer = new_consumer(settings.bootstrap_servers)
     # Faust's committed offsets are a hint only: a worker's place is the cursor in the state.
     view = StateView(settings.bootstrap_servers, topics.state, kinds=())
     try:
@@ -327,11 +318,7 @@ def _minor(text: str) -> list[str]:
 async def _dead_letters(admin: AIOKafkaAdminClient, settings: Settings) -> Findings:
     del admin
     where = partitions_of(settings.topics.dead_letters)
-    consumer = Consumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-    )
+    consumer = new_consumer(settings.bootstrap_servers)
     await consumer.start()
     try:
         begin = await consumer.beginning_offsets(where)

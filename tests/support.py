@@ -21,6 +21,7 @@ from client import BatonClient, ScoringClient
 from client.supervisor import child_environment
 from schemas.manifest import Manifest
 from tests.unit.models import Evil, fitted
+from transport.embedded import EmbeddedKafka, config
 from transport.reading import partitions_of, read
 from transport.settings import Settings
 
@@ -39,6 +40,15 @@ def little_time(verifier: Verifier, seconds: float) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(verifier._limits, "time_limit_s", seconds)
         yield
+
+
+@contextlib.contextmanager
+def kafka_with(properties: str, folder: Path) -> Iterator[EmbeddedKafka]:
+    """A broker of its own, with more lines in its server.properties."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "SERVER", config.SERVER + properties)
+        with EmbeddedKafka(folder) as kafka:
+            yield kafka
 
 
 class Process:
@@ -126,13 +136,17 @@ class Stack:
         estimator.set_params(**parameters)
         return save_model(estimator, sample, store=Store(self.settings.store), name=case)
 
-    def running(self, code: str) -> Manifest:
-        """The manifest of a good model, whose file runs ``code`` when it is loaded."""
+    def holding(self, thing: object, case: str = "binary") -> Manifest:
+        """The manifest of a good model of ``CASES``, whose file holds ``thing``."""
         path = self.folder / f"{uuid.uuid4().hex}.joblib"
-        joblib.dump(Evil(code), path)
+        joblib.dump(thing, path)
         stored = Store(self.settings.store).put(path)
         changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
-        return self.manifest().model_copy(update=changes)
+        return self.manifest(case).model_copy(update=changes)
+
+    def running(self, code: str) -> Manifest:
+        """The manifest of a good model, whose file runs ``code`` when it is loaded."""
+        return self.holding(Evil(code))
 
     async def deployed(self, *case: str, space: str | None = None) -> tuple[str, str, list[str]]:
         """A space with an asset for each case, the first of them deployed."""

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from schemas.cloudevents import decode
 from schemas.commands import PREFIX
 from schemas.errors import UndecodableError
@@ -15,6 +13,7 @@ from schemas.events import SUFFIX
 from schemas.topics import partition_for
 from scoring.places import Place
 from tests.support import read_all
+from transport.connecting import admin_at
 from transport.settings import Settings
 
 # What an answer or an event shows of a deployment, as one number that never falls: its revision; 0
@@ -194,12 +193,8 @@ async def read_log(settings: Settings, group: str) -> Log:
 
 async def committed_places(settings: Settings, group: str) -> dict[int, Place]:
     """Return where each partition of ``requests`` stands."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    try:
+    async with admin_at(settings.bootstrap_servers) as admin:
         found = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
     name = settings.topics.requests.name
     return {where.partition: Place.read(at) for where, at in found.items() if where.topic == name}
 

@@ -217,7 +217,6 @@ async def test_a_dead_letter_is_shown_and_sent_again_untouched(stack):
     assert code == 1
 
 
-@pytest.mark.usefixtures("lab")
 async def test_the_doctor_tells_of_a_transaction_that_stays_open(settings, monkeypatch):
     topic = settings.topics.responses.name
     async with AIOKafkaProducer(
@@ -240,6 +239,7 @@ async def test_the_doctor_tells_of_a_transaction_that_stays_open(settings, monke
     await eventually(over, "the transaction is over")
 
 
+@pytest.mark.usefixtures("lab")
 async def test_the_doctor_finds_a_whole_installation_well_and_says_what_is_not(stack):
     # The markers that a transactional producer leaves behind wait for nobody.
     servers, topic = stack.settings.bootstrap_servers, stack.settings.topics.requests.name

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from tests.support import DEADLINE_S, until
+from transport.connecting import admin_at
 from transport.embedded import EmbeddedKafka, EmbeddedKafkaError
 from transport.embedded import broker as broker_module
 from transport.reading import read
@@ -29,13 +30,11 @@ time.sleep(600)
 
 
 async def roundtrip(servers, topic="t"):
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+    from aiokafka.admin import NewTopic
 
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    if topic not in await admin.list_topics():
-        await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    async with admin_at(servers) as admin:
+        if topic not in await admin.list_topics():
+            await admin.create_topics([NewTopic(topic, 1, 1)])
     async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
         await producer.send_and_wait(topic, b"kept")
     return await values(servers, topic)

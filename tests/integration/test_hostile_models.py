@@ -4,16 +4,12 @@ import asyncio
 import time
 import uuid
 
-import joblib
 import pytest
 
-from artifacts.save import save_model
-from artifacts.store import Store
 from bench.hostile.moods import MOODS, Moody
 from client import ScoreRequest, ScoringClient, ScoringError
 from tests.checker import assert_each_answered_once
 from tests.support import DEADLINE_S, Stack, eventually, new_settings, until_there
-from tests.unit.models import X, fitted
 from transport.admin import ensure_topics
 
 pytestmark = pytest.mark.broker
@@ -60,13 +56,7 @@ async def hostile(own, tmp_path_factory):
 
 async def moody(stack, mood):
     """Deploy a model of that mood: its sample rows are good ones."""
-    path = stack.folder / f"{uuid.uuid4().hex}.joblib"
-    joblib.dump(Moody(mood), path)
-    store = Store(stack.settings.store)
-    stored = store.put(path)
-    manifest = save_model(fitted("regression")[0], X, store=store, name="moody").model_copy(
-        update={"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
-    )
+    manifest = stack.holding(Moody(mood), "regression")
     space = f"s{uuid.uuid4().hex[:6]}"
     await stack.baton.create_space(space)
     asset = await stack.baton.promote_asset(space, manifest)
@@ -184,19 +174,17 @@ async def test_what_a_dead_agent_owed_is_answered_by_its_successor(
 async def lag(settings):
     """How far the committed offset is behind the end of the only requests partition."""
     from aiokafka import TopicPartition
-    from aiokafka.admin import AIOKafkaAdminClient
 
+    from transport.connecting import admin_at
     from transport.reading import new_consumer
 
     where = TopicPartition(settings.topics.requests.name, 0)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     consumer = new_consumer(settings.bootstrap_servers)
-    await admin.start()
     await consumer.start()
     try:
-        found = await admin.list_consumer_group_offsets(f"{settings.app}-scoring")
+        async with admin_at(settings.bootstrap_servers) as admin:
+            found = await admin.list_consumer_group_offsets(f"{settings.app}-scoring")
         end = (await consumer.end_offsets([where]))[where]
         return end - found[where].offset if where in found else end
     finally:
         await consumer.stop()
-        await admin.close()

@@ -14,8 +14,7 @@ from client import ScoringClient
 from client.errors import ScoringError
 from scoring.agent import Agent
 from scoring.settings import ScoringSettings
-from tests.support import DEADLINE_S
-from transport.embedded import EmbeddedKafka, config
+from tests.support import DEADLINE_S, kafka_with
 from transport.transactions import FencedProducer, Write
 from worker.inbox import CommandMessage
 from worker.lifecycle.rules import Rules
@@ -33,10 +32,8 @@ LOOK_S = 0.5
 @pytest.fixture(scope="module")
 def bootstrap_servers(tmp_path_factory):
     """A broker of its own, that forgets soon."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "SERVER", config.SERVER + FORGETFUL)
-        with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as kafka:
-            yield kafka.bootstrap_servers
+    with kafka_with(FORGETFUL, tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka.bootstrap_servers
 
 
 @pytest.fixture

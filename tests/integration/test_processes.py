@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import joblib
 import pytest
 
-from artifacts.store import Store
 from client import BatonClient, ScoreRequest, ScoringClient
 from tests.checker import (
     assert_each_answered_once,
@@ -45,12 +44,9 @@ def fresh(bootstrap_servers, tmp_path):
 
 def slow_manifest(stack, seconds):
     estimator, _ = fitted("binary")
-    inner, outer = stack.folder / "inner.joblib", stack.folder / "slow.joblib"
+    inner = stack.folder / "inner.joblib"
     joblib.dump(estimator, inner)
-    joblib.dump(Slow(seconds, inner), outer)
-    stored = Store(stack.settings.store).put(outer)
-    changes = {"uri": stored.uri, "sha256": stored.sha256, "size": stored.size}
-    return stack.manifest().model_copy(update=changes)
+    return stack.holding(Slow(seconds, inner))
 
 
 async def test_a_worker_stops_on_sigterm_and_its_successor_goes_on(start, fresh):

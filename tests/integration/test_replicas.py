@@ -6,7 +6,6 @@ import signal
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
@@ -16,6 +15,7 @@ from client.findings import Level
 from tests.chaos.brokers import Brokers
 from tests.support import DEADLINE_S, Stack, eventually
 from transport.broker_version import broker_version
+from transport.connecting import admin_at
 from transport.state_view import StateView
 
 pytestmark = pytest.mark.broker
@@ -49,14 +49,11 @@ async def views(settings):
 
 async def leader(servers, where):
     """Who leads a partition, as one of ``servers`` has it; None where that does not answer."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=2000)
     try:
-        await admin.start()
-        (found,) = await admin.describe_topics([where.topic])
+        async with admin_at(servers, request_timeout_ms=2000) as admin:
+            (found,) = await admin.describe_topics([where.topic])
     except KafkaError:
         return None
-    finally:
-        await admin.close()
     led = {p["partition"]: p["leader"] for p in found["partitions"]}[where.partition]
     return None if led < 0 else led
 
@@ -137,15 +134,11 @@ async def test_the_doctor_tells_how_many_copies_there_are_and_acknowledge(settin
     copies = await found()
     assert copies.level is Level.OK
     assert "3 of each topic, a write is acknowledged by 2 of them" in copies.message
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    try:
+    async with admin_at(settings.bootstrap_servers) as admin:
         topic = settings.topics.events
         # What is not named would be taken back to its default.
         told = dict(topic.config) | {"min.insync.replicas": "1"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, told)])
-    finally:
-        await admin.close()
     copies = await found()
     assert copies.level is Level.WARN
     assert copies.advice.startswith("set min.insync.replicas to 2")

@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
@@ -16,6 +14,7 @@ from scoring.settings import ScoringSettings
 from tests.checker import log_of
 from tests.support import DEADLINE_S, eventually, new_settings, read_all
 from transport.admin import configs_of, ensure_topics
+from transport.connecting import admin_at
 from transport.embedded import EmbeddedKafka
 from transport.state_view import StateView
 
@@ -30,18 +29,8 @@ def fresh(bootstrap_servers, tmp_path):
     return new_settings(bootstrap_servers, tmp_path)
 
 
-@asynccontextmanager
-async def admin_of(settings):
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def delete(settings, *topics):
-    async with admin_of(settings) as admin:
+    async with admin_at(settings.bootstrap_servers) as admin:
         await admin.delete_topics([topic.name for topic in topics])
 
 
@@ -60,7 +49,7 @@ async def recreate(settings, *topics):
 
 async def alter(settings, topic, key, value):
     resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, {key: value})
-    async with admin_of(settings) as admin:
+    async with admin_at(settings.bootstrap_servers) as admin:
         await admin.alter_configs([resource])
 
 
@@ -94,7 +83,7 @@ async def both(start, fresh):
 
 async def test_a_topic_that_the_broker_has_not_heard_of_yet_is_asked_for_again(fresh, monkeypatch):
     name = fresh.topics.state.name
-    async with admin_of(fresh) as admin:
+    async with admin_at(fresh.bootstrap_servers) as admin:
         asked = asyncio.create_task(configs_of(admin, [name]))
         await ensure_topics(fresh.bootstrap_servers, fresh.topics)
         assert (await asked)[name]["cleanup.policy"] == "compact"
@@ -104,7 +93,7 @@ async def test_a_topic_that_the_broker_has_not_heard_of_yet_is_asked_for_again(f
 
 
 async def test_a_configuration_that_the_broker_refuses_is_told_with_its_reason(fresh):
-    async with admin_of(fresh) as admin:
+    async with admin_at(fresh.bootstrap_servers) as admin:
         with pytest.raises(TopicError, match=r"topic no/where: .* \(DescribeConfigs\)"):
             await configs_of(admin, ["no/where"])
 

@@ -106,6 +106,10 @@ def test_a_port_that_is_taken_ends_it_with_one_line(tmp_path, bootstrap_servers)
     assert "Traceback" not in text
 
 
+def ended(process):
+    return process.poll() is not None
+
+
 @pytest.mark.parametrize("module", ["worker", "scoring", "console"])
 def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module):
     ready = tmp_path / "ready"
@@ -116,9 +120,9 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
         "BATON_APP": f"{module}-alone",
         "BATON_CONSOLE_PORT": "0",
     }
-    predecessors = tmp_path / "predecessors"
-    predecessors.touch()
-    ready.hardlink_to(predecessors)
+    old = tmp_path / "old"
+    old.touch()
+    ready.hardlink_to(old)
     with subprocess.Popen(
         [BATON, module],
         cwd=tmp_path,
@@ -129,11 +133,8 @@ def test_one_service_alone_stops_on_sigterm(tmp_path, bootstrap_servers, module)
     ) as process:
         try:
             # The file was a predecessor's: it goes, and another comes once this one serves.
-            for condition, what in (
-                (lambda: predecessors.stat().st_nlink == 1, "the old file is gone"),
-                (ready.exists, "ready"),
-            ):
-                until(lambda met=condition: met() or process.poll() is not None, what)
+            until(lambda: old.stat().st_nlink == 1 or ended(process), "the old file is gone")
+            until(lambda: ready.exists() or ended(process), "ready")
             process.terminate()
             output, _ = process.communicate(timeout=DEADLINE_S)
         finally:

@@ -9,10 +9,9 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 
 from client import BatonClient
-from tests.support import DEADLINE_S, eventually, read_all
+from tests.support import DEADLINE_S, eventually, kafka_with, read_all
 from transport import admin
 from transport.admin import ensure_topics
-from transport.embedded import EmbeddedKafka, config
 from transport.topic_ids import describe
 from transport.transactions import FencedProducer, Write
 
@@ -32,10 +31,8 @@ FENCED_S = 16.0
 @pytest.fixture(scope="module")
 def bootstrap_servers(tmp_path_factory):
     """A broker of its own, that is fenced again and again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "SERVER", config.SERVER + DROWSY)
-        with EmbeddedKafka(tmp_path_factory.mktemp("kafka")) as kafka:
-            yield kafka.bootstrap_servers
+    with kafka_with(DROWSY, tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka.bootstrap_servers
 
 
 async def topics(settings):
